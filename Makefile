@@ -1,0 +1,28 @@
+# The three things to run; each makes .venv from the lock first.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+PYTHON ?= python3.11
+
+.PHONY: demo test check lock
+demo: .venv/installed ## render the synthetic set, run the pipeline on it, print what it measured
+	dvc repro
+	@python -m reidlib.report.tables metrics
+
+test: .venv/installed ## pass the tests
+	pytest
+
+check: .venv/installed ## style, types, import order
+	ruff check
+	ruff format --check
+	mypy
+	lint-imports
+
+.venv/installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.txt > .venv/uv.txt
+	python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
+	VIRTUAL_ENV=$(CURDIR)/.venv uv pip sync --quiet --require-hashes requirements.txt
+	touch $@
+
+lock: ## make requirements.txt anew from pyproject.toml
+	uv pip compile --universal --generate-hashes --group dev --python-version 3.11 --no-header --no-annotate \
+		--quiet --upgrade pyproject.toml -o requirements.txt

@@ -1,0 +1,137 @@
+"""Files and folders that appear whole or not at all.
+
+An artifact is written under a temporary name beside its place, flushed to the disk and renamed, so that nobody ever
+reads half of one: not after an exception, not after a kill, not after a power cut.
+"""
+
+import errno
+import fcntl
+import glob
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+__all__ = ["atomic_file", "atomic_folder"]
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; it takes the name `path` when the block ends without an exception.
+
+    The temporary file lies beside `path` and has its suffix (writers that look at the suffix work); it exists and is
+    empty at first. Missing parent folders are made. What stood at `path` stays untouched until the new file is
+    complete, and for good when the block raises; the temporary file is then removed.
+
+    Raises:
+        ValueError: The block removed the temporary file instead of writing it.
+        OSError: The disk is full (the message names the artifact) or not writable.
+    """
+    temporary = _temporary(path)
+    temporary.touch(exist_ok=False)
+    with _removed_on_failure(temporary, path):
+        yield temporary
+        if not temporary.is_file():
+            raise ValueError(f"{path}: nothing was written; expected a file at {temporary}")
+        _flush(temporary)
+        os.replace(temporary, path)  # noqa: PTH105 - the call whose atomicity this module rests on
+    _flush(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder to fill; it takes the name `path` when the block ends without an exception.
+
+    As `atomic_file`, for a whole folder. A folder that stood at `path` is replaced as one piece: it is renamed away,
+    the new one takes its place, and the old one is deleted. (Between the two renames there is no folder at `path`; a
+    half-written one there never is.)
+
+    Raises:
+        ValueError: The block removed the temporary folder.
+        OSError: The disk is full (the message names the artifact) or not writable.
+    """
+    temporary = _temporary(path)
+    temporary.mkdir()
+    with _removed_on_failure(temporary, path):
+        yield temporary
+        if not temporary.is_dir():
+            raise ValueError(f"{path}: nothing was written; expected a folder at {temporary}")
+        for entry in [*sorted(temporary.rglob("*")), temporary]:
+            _flush(entry)
+        old = _temporary(path, clean=False)
+        if path.is_symlink() or path.exists():
+            path.rename(old)
+        try:
+            temporary.rename(path)
+        except OSError:
+            if old.is_symlink() or old.exists():
+                old.rename(path)
+            raise
+        _remove(old)
+    _flush(path.parent)
+
+
+def _temporary(path: Path, *, clean: bool = True) -> Path:
+    """Return an unused hidden name beside `path`, with its suffix; with `clean`, first remove what killed runs left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if clean:
+        for leftover in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
+            if not _in_use(leftover):
+                _remove(leftover)
+    return path.with_name(f".{path.stem}.{uuid4().hex[:12]}.partial{path.suffix}")
+
+
+@contextmanager
+def _removed_on_failure(temporary: Path, path: Path) -> Iterator[None]:
+    """Hold a lock on `temporary` (it tells a live writer's file from a leftover) and remove it if the block raises."""
+    descriptor = os.open(temporary, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # file systems without locks: leftovers are then removed a little too eagerly
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BaseException as error:
+        _remove(temporary)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message = f"{os.strerror(error.errno)}: {path} was not written and nothing was left behind; free some space"
+            raise OSError(error.errno, message) from error
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _in_use(leftover: Path) -> bool:
+    """Return whether a running process holds the lock of this temporary file or folder."""
+    try:
+        descriptor = os.open(leftover, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _flush(path: Path) -> None:
+    """Force a file's or a folder's content onto the disk (symbolic links are left alone)."""
+    if path.is_symlink():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a whole folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

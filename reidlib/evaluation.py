@@ -1,0 +1,147 @@
+"""What is said of the trained models: retrieval and label quality where identities are known, the rest without them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float32, Int32, Integer
+
+from reidlib.images.table import split_rows
+from reidlib.labels.quality import camera_span, label_quality, silhouette
+from reidlib.neighbours.jaccard import jaccard_distance
+from reidlib.retrieval.metrics import Retrieval, evaluate, evaluate_tiles, ranked_list
+from reidlib.retrieval.reranking import reranked_tiles
+
+Embeddings = Float32[np.ndarray, "n d"]
+Numbers = Integer[np.ndarray, "n"]
+RANKS = (1, 5, 10, 20)
+
+
+@dataclass(frozen=True)
+class Reranking:
+    """Parameters of k-reciprocal re-ranking, see `reidlib.retrieval.reranking`."""
+
+    k1: int
+    k2: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class RetrievalReport:
+    """What retrieval says of each model; all empty where no query has a known identity.
+
+    Attributes:
+        results: metrics by model, with re-ranking as `<name>_reranked`.
+        facts: identities (0 = distractor, -1 = unknown, ignored) and cameras of `query` and `gallery`.
+        lists: ranked gallery rows of a few queries by the last model.
+    """
+
+    results: Mapping[str, Retrieval] = field(default_factory=dict)
+    facts: Mapping[str, tuple[Numbers, Numbers]] = field(default_factory=dict)
+    lists: Mapping[int, Numbers] = field(default_factory=dict)
+
+    def values(self, *, ranks: tuple[int, ...] = RANKS) -> dict[str, float]:
+        """Return `<name>_mAP`, `<name>_mINP`, `<name>_rank1`, ... of each model, in percent, and counts of queries."""
+        values: dict[str, float] = {}
+        for name, result in self.results.items():
+            values |= {f"{name}_mAP": 100 * result.mAP, f"{name}_mINP": 100 * result.mINP}
+            values |= {f"{name}_rank{rank}": 100 * float(result.cmc[min(rank, len(result.cmc)) - 1]) for rank in ranks}
+            values |= {"queries": result.queries, "ignored_queries": result.ignored_queries}
+        return values
+
+    def cmc(self) -> pd.DataFrame:
+        """Return rank and the CMC of each model as shares, up to the shortest curve (galleries may be tiny)."""
+        ranks = min((len(result.cmc) for result in self.results.values()), default=0)
+        curves = {name: result.cmc[:ranks] for name, result in self.results.items()}
+        return pd.DataFrame({"rank": np.arange(1, ranks + 1), **curves})
+
+
+def retrieval_report(
+    index: pd.DataFrame,
+    identities: pd.DataFrame,
+    embedded: Mapping[str, Mapping[str, Embeddings]],
+    *,
+    reranking: Reranking | None,
+    ranked_queries: int,
+) -> RetrievalReport:
+    """Rank the gallery for every query with each model's embeddings.
+
+    Args:
+        index: the index of the images.
+        identities: those that are known.
+        embedded: model name -> split -> embeddings; the last model's ranked lists are kept.
+        reranking: report re-ranking too.
+        ranked_queries: number of ranked lists, of queries spread evenly over the table (whose order is a hash).
+    """
+    facts = {}
+    for split in ("query", "gallery"):
+        rows = split_rows(index, split)
+        facts[split] = known_identities(rows["image"], identities), rows["camera"].to_numpy()
+    if not all((numbers > 0).any() for numbers, _ in facts.values()):
+        return RetrievalReport()
+    named = {f"{side}_{what}": fact for side in facts for what, fact in zip(("identities", "cameras"), facts[side])}
+    results = {}
+    for name, splits in embedded.items():
+        results[name] = evaluate(splits["query"], splits["gallery"], **named)
+        if reranking is not None:
+            tiles = reranked_tiles(splits["query"], splits["gallery"], **vars(reranking))
+            results[f"{name}_reranked"] = evaluate_tiles(tiles, **named)
+    lists = {}
+    for row in np.unique(np.linspace(0, len(splits["query"]) - 1, ranked_queries).astype(int)).tolist():
+        query = {"identity": int(facts["query"][0][row]), "camera": int(facts["query"][1][row])}
+        known = {name: fact for name, fact in named.items() if name.startswith("gallery")}
+        lists[row] = ranked_list(splits["query"][row], splits["gallery"], **query, **known)
+    return RetrievalReport(results, facts, lists)
+
+
+def known_identities(images: pd.Series, identities: pd.DataFrame) -> Int32[np.ndarray, "n"]:
+    """Return the identity of each image, -1 where the table does not know it."""
+    numbers = identities.set_index("image")["identity"].reindex(images.to_numpy())
+    return numbers.fillna(-1).to_numpy(np.int32)
+
+
+def unlabelled_values(
+    name: str,
+    embeddings: Embeddings,
+    labels: Int32[np.ndarray, "n"],
+    cameras: Integer[np.ndarray, "n"],
+    *,
+    k1: int,
+    k2: int,
+) -> dict[str, float]:
+    """Return what can be said of final pseudo-labels without identities, as `<name>_clusters`, ...
+
+    Clusters, share of outliers, share of clusters that span cameras (0..1), images per cluster, and the silhouette of
+    the labels (-1..1) on the k-reciprocal Jaccard distance of the final embeddings; the silhouette is left out where
+    there are fewer than two clusters. k1 is lowered to the number of images.
+    """
+    clusters = int(labels.max(initial=-1)) + 1
+    values = {
+        "clusters": float(clusters),
+        "outlier_share": float((labels < 0).mean()),
+        "camera_span": camera_span(labels, cameras),
+        "images_per_cluster": float((labels >= 0).sum() / max(clusters, 1)),
+    }
+    if clusters > 1:
+        k1 = min(k1, len(embeddings))
+        values["silhouette"] = silhouette(jaccard_distance(embeddings, k1=k1, k2=min(k2, k1)), labels)
+    return {f"{name}_{key}": value for key, value in values.items()}
+
+
+def quality_tables(name: str, epochs: pd.DataFrame, identities: Int32[np.ndarray, "n"]) -> dict[str, pd.DataFrame]:
+    """Return the quality of each epoch's labels against the identities, after training, as one table by its name.
+
+    Args:
+        name: of the training stage.
+        epochs: epoch, row and label, as the training stages keep them; rows that an epoch does not hold count as
+            outliers.
+        identities: of the training rows; -1 = unknown, left out. Without any known one there is no table.
+    """
+    known = identities >= 0
+    rows = []
+    for epoch, part in epochs.groupby("epoch"):
+        labels = np.full(len(identities), -1, np.int32)
+        labels[part["row"].to_numpy()] = part["label"].to_numpy()
+        rows.append({"epoch": int(epoch) + 1, **label_quality(labels[known], identities[known])})
+    return {f"label_quality_{name}": pd.DataFrame(rows)} if known.any() else {}

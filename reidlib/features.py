@@ -1,0 +1,112 @@
+"""From packed images to embeddings, in table order, and the arrays they are kept in."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from rich.progress import track
+
+from reidlib.artifacts import atomic_file
+from reidlib.images.augment import normalise
+from reidlib.images.colour import colour_stripes
+from reidlib.images.variation import IMAGENET_MEAN, IMAGENET_STD
+from reidlib.models.embedder import Embedder
+
+Images = UInt8[np.ndarray, "n h w 3"]
+Embeddings = Float32[np.ndarray, "n d"]
+
+
+def device() -> torch.device:
+    """Return the device that networks run on: the first GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@torch.inference_mode()
+def embed(model: Embedder, images: Images, *, batch_size: int = 256, flip: bool = False) -> Embeddings:
+    """Embed every image, in order, on the model's device.
+
+    Args:
+        model: put in evaluation mode for the time, and back.
+        images: packed RGB crops; a memory map is read batch by batch.
+        batch_size: images at a time; the embeddings do not depend on it beyond rounding.
+        flip: add the embedding of the mirror image before normalising.
+
+    Returns:
+        Unit-norm rows.
+
+    Raises:
+        ValueError: where an embedding is not finite: training diverged, or the weights are broken.
+    """
+    where, training = next(model.parameters()).device, model.training
+    model.eval()
+    embeddings = np.empty((len(images), model.dimension), np.float32)
+    for start in track(range(0, len(images), batch_size), "embedding", transient=True):
+        rows = np.arange(start, min(start + batch_size, len(images)))
+        batch = normalise(images, rows=rows, mean=IMAGENET_MEAN, std=IMAGENET_STD, channels_last=True).to(where)
+        embedded = model(batch)
+        if flip:
+            embedded = torch.nn.functional.normalize(embedded + model(batch.flip(3)), dim=1)
+        embeddings[rows] = embedded.cpu().numpy()
+    model.train(training)
+    broken = int((~np.isfinite(embeddings).all(axis=1)).sum())
+    if broken:
+        raise ValueError(
+            f"{broken} of {len(images)} embeddings are not finite: lower learning_rate, or check extract.weights"
+        )
+    return embeddings
+
+
+def joined(parts: Sequence[Embeddings]) -> Embeddings:
+    """Join embeddings of the same images side by side; cosines become the mean of the parts' cosines."""
+    return np.hstack(parts) / np.float32(len(parts) ** 0.5)
+
+
+def embed_together(models: Sequence[Embedder], images: Images, *, flip: bool = False) -> Embeddings:
+    """Embed images with one network, or with several side by side (one per camera, say), on the default device."""
+    return joined([embed(model.to(device()), images, flip=flip) for model in models])
+
+
+def initial_embeddings(
+    model: Embedder,
+    images: Images,
+    *,
+    descriptor: Literal["network", "colour_stripes", "both"],
+    batch_size: int,
+) -> Embeddings:
+    """Embed images before any training: by the network, by colours in horizontal stripes, or by both side by side.
+
+    From random weights colours tell more than the network, see `reidlib.images.colour`.
+    """
+    parts = []
+    if descriptor in ("network", "both"):
+        parts.append(embed(model, images, batch_size=batch_size))
+    if descriptor in ("colour_stripes", "both"):
+        parts.append(colour_stripes(images))
+    return joined(parts)
+
+
+def write_embeddings(path: Path, embeddings: Embeddings) -> None:
+    """Write an array that `open_embeddings` maps into memory."""
+    with atomic_file(path) as temporary:
+        np.save(temporary, embeddings)
+
+
+def open_embeddings(path: Path, *, images: int) -> Embeddings:
+    """Map embeddings into memory, read-only.
+
+    Raises:
+        ValueError: where the file is missing, cut short, of another type, or of another number of images.
+    """
+    try:
+        embeddings = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); remove it and run `dvc repro`") from error
+    if embeddings.dtype != np.float32 or embeddings.ndim != 2 or len(embeddings) != images:
+        raise ValueError(
+            f"{path}: expected float32 embeddings of {images} images, found {embeddings.dtype} {embeddings.shape}; "
+            "remove it and run `dvc repro`"
+        )
+    return embeddings

@@ -1,0 +1,1 @@
+"""Archives, tables, packed images, augmentation and sampling."""

@@ -1,0 +1,216 @@
+"""Images as one uint8 array per split: decoded in parallel, resized, written row by row, opened as memory maps."""
+
+import io
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from rich.progress import track
+
+from reidlib.artifacts import atomic_file
+
+__all__ = ["Slot", "decode", "drop_rows", "open_array", "open_split", "pack"]
+
+Slot = tuple[str, int]  # split, row
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_MOST_SCANS = 64  # of a progressive JPEG; usual ones have about ten, crafted ones take minutes
+
+
+def decode(
+    data: bytes, *, height_px: int, width_px: int, max_megapixels: float
+) -> UInt8[np.ndarray, "height_px width_px 3"]:
+    """Return a JPEG or PNG as RGB of the given size, resized from the full image (bilinear, antialiased).
+
+    Told by content, not by name. Everything becomes 8-bit RGB: grey is repeated, CMYK converted, of 16 bits the upper 8
+    are kept, alpha is dropped (no background is put behind it). The EXIF orientation is left alone on purpose: crops
+    are made from frames as stored, and a turned one would not match its neighbours. JPEGs are never decoded at reduced
+    scale, since that changes the pixels.
+
+    Raises:
+        ValueError: Neither JPEG nor PNG, over `max_megapixels` by its header (checked before any pixel is decoded),
+            truncated or damaged. The message does not name the image; the caller does.
+    """
+    try:
+        image = _opened(data)
+        if image.width * image.height > max_megapixels * 1e6:
+            raise ValueError(f"{image.width} x {image.height} pixels, over max_megapixels = {max_megapixels:g}")
+        small = _rgb(image).resize((width_px, height_px), Image.Resampling.BILINEAR)
+    except ValueError:
+        raise
+    except MemoryError as error:
+        raise ValueError("does not fit in memory") from error
+    except Exception as error:  # a foreign image: Pillow's plugins raise nearly every type there is
+        raise ValueError(f"cannot be decoded ({type(error).__name__}: {error})") from error
+    return np.asarray(small)
+
+
+def pack(
+    items: Iterable[tuple[Slot, bytes | ValueError]],
+    folder: Path,
+    *,
+    rows: Mapping[str, int],
+    size_px: tuple[int, int],
+    max_megapixels: float,
+    workers: int,
+) -> dict[Slot, str]:
+    """Decode `items` in `workers` threads into ``folder/<split>.npy``, uint8 (rows, height, width, 3).
+
+    `items` may come in any order (an archive's); each has its own slot, so the arrays do not depend on it. `rows` gives
+    each split's length, `size_px` height and width. Few images are held in memory at once.
+
+    Returns:
+        What was wrong with each image that could not be read, by slot; its row is left black.
+
+    Raises:
+        OSError: The disk is full, or not writable.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())  # broken EXIF and the like, which pixels do not depend on
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        files = {
+            split: stack.enter_context(_row_file(folder / f"{split}.npy", count, *size_px))
+            for split, count in rows.items()
+        }
+        put = partial(_put, files=files, size_px=size_px, max_megapixels=max_megapixels)
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        results = _in_parallel(pool, put, items, most=8 * workers)
+        bar = track(results, "decoding images", total=sum(rows.values()), transient=True)
+        return {slot: problem for slot, problem in bar if problem is not None}
+
+
+def drop_rows(path: Path, keep: Iterable[int]) -> None:
+    """Rewrite the array at `path` with only the rows `keep` (increasing), whole or not at all."""
+    source = open_array(path)
+    kept = np.fromiter(keep, dtype=np.int64)
+    with (
+        atomic_file(path) as temporary,
+        _row_file(temporary, len(kept), source.shape[1], source.shape[2]) as file,
+    ):
+        for row, old in enumerate(kept):
+            file.write(row, source[old])
+
+
+def open_split(images: Path, split: str) -> UInt8[np.ndarray, "n height_px width_px 3"]:
+    """Return one split of an images folder as a read-only memory map.
+
+    Raises:
+        ValueError: The array is damaged, truncated or of another kind.
+        FileNotFoundError: The folder has no such split.
+    """
+    return open_array(images / f"{split}.npy")
+
+
+def open_array(path: Path) -> UInt8[np.ndarray, "n height_px width_px 3"]:
+    """Return the packed images at `path` as a read-only memory map; raises as `open_split`."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; run the stage unzip again (`dvc repro unzip`)")
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError, SyntaxError) as error:
+        raise ValueError(f"{path}: truncated or damaged ({error}); run the stage unzip again") from error
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
+        raise ValueError(f"{path}: {array.dtype} {array.shape}; expected uint8 (images, height, width, 3)")
+    return array
+
+
+class _RowFile:
+    """An .npy file whose rows are written in any order, from any thread.
+
+    Written with ``pwrite``, not through a memory map: a full disk is then an OSError instead of a killed process.
+    """
+
+    def __init__(self, descriptor: int, offset: int) -> None:
+        self._descriptor, self._offset = descriptor, offset
+
+    def write(self, row: int, pixels: UInt8[np.ndarray, "height_px width_px 3"]) -> None:
+        """Write one row."""
+        data = pixels.tobytes()
+        written = os.pwrite(self._descriptor, data, self._offset + row * len(data))
+        if written != len(data):  # the kernel writes what fits; the next write tells why
+            os.pwrite(self._descriptor, data[written:], self._offset + row * len(data) + written)
+
+
+def _put(
+    item: tuple[Slot, bytes | ValueError],
+    *,
+    files: Mapping[str, _RowFile],
+    size_px: tuple[int, int],
+    max_megapixels: float,
+) -> tuple[Slot, str | None]:
+    """Decode one image into its row; return its slot and what was wrong with it, if anything."""
+    (split, row), data = item
+    if isinstance(data, ValueError):
+        return (split, row), str(data)
+    try:
+        pixels = decode(data, height_px=size_px[0], width_px=size_px[1], max_megapixels=max_megapixels)
+    except ValueError as error:
+        return (split, row), str(error)
+    files[split].write(row, pixels)
+    return (split, row), None
+
+
+def _in_parallel(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], *, most: int
+) -> Iterator[Result]:
+    """Yield ``function(item)`` in order, with at most `most` items taken ahead."""
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+@contextmanager
+def _row_file(path: Path, rows: int, height_px: int, width_px: int) -> Iterator[_RowFile]:
+    """Make an .npy file of black images to write rows into."""
+    shape = (rows, height_px, width_px, 3)
+    with path.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        offset = file.tell()
+        file.truncate(offset + int(np.prod(shape, dtype=np.int64)))
+        file.flush()
+        yield _RowFile(file.fileno(), offset)
+
+
+def _opened(data: bytes) -> ImageFile.ImageFile:
+    """Return the image with its header read and no pixel decoded.
+
+    The plugins are called by name: no other format is ever tried, and `PIL.Image.open`'s own limit (a process-wide
+    setting, a warning first) plays no part.
+    """
+    if data.startswith(b"\xff\xd8\xff"):
+        if data.count(b"\xff\xda") > _MOST_SCANS:
+            raise ValueError(f"a JPEG with over {_MOST_SCANS} scans; refused")
+        return JpegImageFile(io.BytesIO(data))
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return PngImageFile(io.BytesIO(data))
+    raise ValueError(f"neither JPEG nor PNG ({len(data):,} bytes, beginning {data[:8]!r})")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Return the image as 8-bit RGB."""
+    if image.mode == "RGB":
+        image.load()
+        return image
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip
+        grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if image.mode == "P":  # by way of RGBA, or transparent palettes warn
+        image = image.convert("RGBA")
+    return image.convert("RGB")

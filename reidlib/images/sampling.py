@@ -1,0 +1,135 @@
+"""Which images make a training batch: P clusters, K images of each, from different cameras where possible."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Int64, Integer
+
+Labels = Integer[np.ndarray, "n"]
+
+
+def pk_batches(
+    labels: Labels,
+    cameras: Labels,
+    *,
+    identities_per_batch: int,
+    images_per_identity: int,
+    batches: int,
+    generator: np.random.Generator,
+) -> Iterator[Int64[np.ndarray, "b"]]:
+    """Yield batches of P clusters and K images of each, mixed over cameras.
+
+    From every cluster an anchor image is drawn, then images of other cameras than the anchor's, then the rest of the
+    anchor's camera, each at random without repeats; a cluster of fewer than K images begins again with its anchor.
+    (Published samplers, e.g. SpCL's [Ge et al., NeurIPS 2020, arXiv:2006.02713], rather repeat images of the other
+    cameras than show another image of the anchor's; here no image repeats before all of its cluster were shown.)
+
+    Clusters are drawn from shuffled passes over all of them, so that any two differ by at most one batch at any
+    time; no cluster comes twice in a batch. With fewer than P clusters every batch has all of them and keeps its size
+    of P * K images, shared among them as evenly as possible.
+
+    Args:
+        labels: clusters, -1 = outlier, never drawn. Gaps are allowed.
+        cameras: of the same images.
+        identities_per_batch: P.
+        images_per_identity: K.
+        batches: how many to yield; clusters are gone through as often as that takes.
+        generator: the only source of randomness.
+
+    Yields:
+        P * K rows of `labels`, the images of a cluster side by side, its anchor first.
+
+    Raises:
+        ValueError: no cluster at all, or P, K or the number of batches below 1 (at the call, not at the first batch).
+    """
+    clusters = _Clusters(_check(labels, cameras, identities_per_batch, images_per_identity, batches), labels, cameras)
+    return _batches(clusters, identities_per_batch, images_per_identity, batches, generator)
+
+
+def camera_pk_batches(
+    labels: Labels,
+    cameras: Labels,
+    *,
+    identities_per_batch: int,
+    images_per_identity: int,
+    batches: int,
+    generator: np.random.Generator,
+) -> Iterator[Int64[np.ndarray, "b"]]:
+    """Yield batches of P clusters and K images of each, every batch from one camera.
+
+    A camera gets batches in proportion to its clusters (rounded at random, so that over epochs the shares are exact
+    and a small camera is not left out), in random order; inside a camera clusters are drawn as in `pk_batches`, whose
+    arguments and errors are the same. A cluster that spans cameras is drawn from on each with its images there.
+    """
+    rows = _check(labels, cameras, identities_per_batch, images_per_identity, batches)
+    names, which = np.unique(cameras[rows], return_inverse=True)
+    per_camera = [_Clusters(rows[which == i], labels, cameras) for i in range(len(names))]
+    shares = np.cumsum([len(clusters.sizes) for clusters in per_camera], dtype=np.float64)
+    edges = np.floor(shares / shares[-1] * batches + generator.random())
+    edges[-1] = batches
+    counts = np.diff(edges, prepend=0).astype(int)
+    order = generator.permutation(np.repeat(np.arange(len(names)), counts))
+    streams = [
+        _batches(clusters, identities_per_batch, images_per_identity, count, generator)
+        for clusters, count in zip(per_camera, counts.tolist(), strict=True)
+    ]
+    return (next(streams[camera]) for camera in order.tolist())
+
+
+def _check(labels: Labels, cameras: Labels, identities: int, images: int, batches: int) -> Int64[np.ndarray, "m"]:
+    """Return the rows that have a cluster."""
+    if len(labels) != len(cameras):
+        raise ValueError(f"expected one camera per label, got {len(labels)} labels and {len(cameras)} cameras")
+    for name, value in (("identities_per_batch", identities), ("images_per_identity", images), ("batches", batches)):
+        if value < 1:
+            raise ValueError(f"{name}: expected at least 1, got {value}")
+    rows = np.flatnonzero(labels >= 0)
+    if len(rows) == 0:
+        raise ValueError(f"expected at least one cluster, got {len(labels)} outliers; loosen the clustering")
+    return rows
+
+
+class _Clusters:
+    """The members of each cluster, side by side in `rows` from `starts` on."""
+
+    def __init__(self, rows: Int64[np.ndarray, "m"], labels: Labels, cameras: Labels) -> None:
+        self.rows = rows[np.argsort(labels[rows], kind="stable")]
+        _, self.starts, self.sizes = np.unique(labels[self.rows], return_index=True, return_counts=True)
+        self.cameras = cameras[self.rows]
+
+    def draw(
+        self, chosen: Int64[np.ndarray, "p"], images: Int64[np.ndarray, "p"], generator: np.random.Generator
+    ) -> Int64[np.ndarray, "b"]:
+        """Draw `images[i]` rows of each cluster `chosen[i]`: the anchor, other cameras, its own camera, repeats."""
+        sizes = self.sizes[chosen]
+        ends = np.cumsum(sizes)
+        begins = ends - sizes
+        slot = np.repeat(np.arange(len(chosen)), sizes)
+        members = np.arange(ends[-1]) + np.repeat(self.starts[chosen] - begins, sizes)
+        anchors = begins + np.floor(generator.random(len(chosen)) * sizes).astype(np.int64)
+        cameras = self.cameras[members]
+        later = (cameras == np.repeat(cameras[anchors], sizes)).astype(np.int64)
+        later[anchors] = -1
+        order = np.argsort(2 * slot + 0.5 * later + 0.5 * generator.random(len(members)))
+        turn = np.arange(images.sum()) - np.repeat(np.cumsum(images) - images, images)
+        place = np.repeat(begins, images) + turn % np.repeat(sizes, images)
+        return self.rows[members[order[place]]]
+
+
+def _batches(
+    clusters: _Clusters, identities: int, images: int, batches: int, generator: np.random.Generator
+) -> Iterator[Int64[np.ndarray, "b"]]:
+    count = len(clusters.sizes)
+    together = min(identities, count)
+    each = np.full(together, identities * images // together)
+    each[: identities * images % together] += 1
+    waiting = np.zeros(0, np.int64)  # of the current pass
+    for _ in range(batches):
+        chosen = waiting[:together]
+        waiting = waiting[together:]
+        if len(chosen) < together:  # the pass ends inside this batch: fill it from the next, without repeats
+            following = generator.permutation(count)
+            fresh = following[np.isin(following, chosen, invert=True)][: together - len(chosen)]
+            waiting = following[np.isin(following, fresh, invert=True)]
+            chosen = np.concatenate([chosen, fresh])
+        yield clusters.draw(chosen, each, generator)

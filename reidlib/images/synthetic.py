@@ -1,0 +1,176 @@
+"""Renders pedestrians of its own into a zip in Market-1501 layout: the data of the demo and of the tests.
+
+Every identity has a build, hair, clothes, shoes, and perhaps a bag and a hat; every camera its own sensor, view and
+scene; every picture its own step, light, crop and perhaps something in the way. Clothes come from few muted colours and
+cameras move colours a lot, so a colour histogram is not enough to tell people apart, while their details are.
+"""
+
+import os
+import zipfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from reidlib.images.cameras import Camera, make_camera
+from reidlib.images.people import Person, draw_people
+from reidlib.images.snapshots import SUPERSAMPLING, Look, Walk, snapshot, start_walk
+
+TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
+SEEN_SHARE = 0.85  # how often a camera sees a person
+DISTRACTOR, JUNK = 0, -1
+MAX_CAMERAS = 9  # one digit in the names
+MAX_IDENTITIES = 9999  # four digits in the names
+
+
+@dataclass(frozen=True)
+class _Shot:
+    name: str  # inside the archive
+    identity: int  # 0 = distractor, -1 = junk
+    person: int  # place in the list of people
+    camera: int
+    walk: Walk
+
+
+def synthesize(
+    archive: Path,
+    *,
+    seed: int,
+    train_identities: int,
+    test_identities: int,
+    cameras: int,
+    images_per_camera: int,
+    look: Look,
+) -> dict[str, int]:
+    """Render a set of pedestrians into a zip in Market-1501 layout.
+
+    Every person is seen by a camera with probability 0.85, by two at least, and there on images_per_camera pictures of
+    one walk. Of a test person's pictures at a camera the first is the query, the others are gallery. The gallery also
+    holds distractors (identity 0000: people met nowhere else) and junk (-1: badly cut boxes).
+
+    Args:
+        archive: the zip to write; it appears complete or not at all. An existing one is replaced.
+        seed: of everything; the same seed gives the same bytes on one machine, another seed other people and cameras.
+        train_identities: people of the training split, 1 or more.
+        test_identities: other people, of query and gallery, 1 or more.
+        cameras: 2 to 9.
+        images_per_camera: pictures of one person at one camera, 2 or more.
+        look: size and difficulty of the pictures.
+
+    Returns:
+        Counts: `train`, `query`, `gallery` (distractors and junk included), `distractors`, `junk` pictures and `bytes`.
+
+    Raises:
+        ValueError: where a parameter is out of its range; the message names it and the range.
+    """
+    _check_counts(seed, train_identities, test_identities, cameras, images_per_camera)
+    _check_look(look)
+    generator = np.random.default_rng([seed, 0])
+    extras = max(cameras, test_identities // 2)
+    people = draw_people(train_identities + test_identities + extras, generator=generator)
+    canvas = {"height_px": look.height_px * SUPERSAMPLING, "width_px": look.width_px * SUPERSAMPLING}
+    lenses = [
+        make_camera(c, **canvas, shift=look.camera_shift, scene=look.scene, generator=generator) for c in range(cameras)
+    ]
+    shots = _plan(lenses, (train_identities, test_identities, extras), images_per_camera, look.pose, generator)
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    partial = archive.with_name(f".{archive.name}.{os.getpid()}.partial")
+    try:
+        _write(partial, shots, people=people, lenses=lenses, look=look, seed=seed)
+        partial.replace(archive)
+    finally:
+        partial.unlink(missing_ok=True)
+    return _counts(shots) | {"bytes": archive.stat().st_size}
+
+
+def _counts(shots: list[_Shot]) -> dict[str, int]:
+    folders = Counter(shot.name.split("/")[0] for shot in shots)
+    numbers = Counter(shot.identity for shot in shots)
+    return {
+        "train": folders[TRAIN],
+        "query": folders[QUERY],
+        "gallery": folders[GALLERY],
+        "distractors": numbers[DISTRACTOR],
+        "junk": numbers[JUNK],
+    }
+
+
+def _plan(
+    lenses: list[Camera], counts: tuple[int, int, int], images: int, pose: float, generator: np.random.Generator
+) -> list[_Shot]:
+    """Decide who is seen where and when; counts of train people, test people and people met once only."""
+    train, test, extras = counts
+    numbers = generator.permutation(np.arange(1, train + test + 1))
+    clock = [int(generator.integers(1, 100)) for _ in lenses]
+    shots: list[_Shot] = []
+
+    def add(folder: str, identity: int, person: int, camera: int, walk: Walk) -> None:
+        clock[camera] += int(generator.integers(4, 12))
+        who = "-1" if identity == JUNK else f"{identity:04d}"
+        name = f"{folder}/{who}_c{camera + 1}s1_{clock[camera]:06d}_{int(generator.integers(1, 5)):02d}.jpg"
+        shots.append(_Shot(name, identity, person, camera, walk))
+
+    for person in generator.permutation(train + test).tolist():
+        seen = generator.random(len(lenses)) < SEEN_SHARE
+        seen[generator.permutation(len(lenses))[:2]] |= seen.sum() < 2
+        for camera in np.flatnonzero(seen).tolist():
+            walk = start_walk(lenses[camera], pose=pose, generator=generator)
+            clock[camera] += int(generator.integers(20, 200))
+            for image in range(images):
+                folder = TRAIN if person < train else QUERY if image == 0 else GALLERY
+                add(folder, int(numbers[person]), person, camera, walk)
+    for extra in range(extras + (extras + 1) // 2):
+        camera = extra % len(lenses)
+        identity = DISTRACTOR if extra < extras else JUNK
+        walk = start_walk(lenses[camera], pose=pose, generator=generator)
+        add(GALLERY, identity, train + test + extra % extras, camera, walk)
+    return sorted(shots, key=lambda shot: shot.name)
+
+
+def _write(
+    path: Path, shots: list[_Shot], *, people: list[Person], lenses: list[Camera], look: Look, seed: int
+) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as store:
+        for number, shot in enumerate(track(shots, description="synthesize", transient=True)):
+            generator = np.random.default_rng([seed, 1, number])
+            picture = snapshot(
+                people[shot.person],
+                lenses[shot.camera],
+                shot.walk,
+                look=look,
+                other=people[int(generator.integers(len(people)))],
+                generator=generator,
+                cut=shot.identity == JUNK,
+            )
+            entry = zipfile.ZipInfo(shot.name, date_time=(1980, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            entry.create_system = 3
+            store.writestr(entry, picture)
+
+
+def _check_counts(seed: int, train: int, test: int, cameras: int, images: int) -> None:
+    _check_range("seed", seed, 0, 2**63 - 1)
+    _check_range("train_identities", train, 1, MAX_IDENTITIES)
+    _check_range("test_identities", test, 1, MAX_IDENTITIES)
+    _check_range("train_identities + test_identities", train + test, 2, MAX_IDENTITIES)
+    _check_range("cameras", cameras, 2, MAX_CAMERAS)
+    _check_range("images_per_camera", images, 2, 99)
+
+
+def _check_look(look: Look) -> None:
+    _check_range("look.height_px", look.height_px, 32, 512)
+    _check_range("look.width_px", look.width_px, 16, 512)
+    _check_range("look.camera_shift", look.camera_shift, 0, 2)
+    _check_range("look.scene", look.scene, 0, 1)
+    _check_range("look.occlusion", look.occlusion, 0, 1)
+    _check_range("look.pose", look.pose, 0, 2)
+    _check_range("look.crop", look.crop, 0, 2)
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(
+            f"synthesize: {name} must be between {low} and {high}, got {value}; change it in the parameters"
+        )

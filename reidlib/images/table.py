@@ -1,0 +1,197 @@
+"""The tables beside the packed images: which image is which row, and (in a file of its own) who is in it.
+
+``index.parquet`` lies in the images folder and knows no identity. ``identities.parquet`` is for evaluation alone.
+Reading checks everything that a wrong or damaged file could have wrong, so that nobody else must.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reidlib.artifacts import atomic_file
+from reidlib.images.packing import open_array
+
+__all__ = [
+    "IDENTITIES",
+    "INDEX",
+    "INDEX_FILE",
+    "SPLITS",
+    "read_identities",
+    "read_index",
+    "read_table",
+    "require_same_images",
+    "split_rows",
+    "write_identities",
+    "write_index",
+    "write_table",
+]
+
+SPLITS = ("train", "query", "gallery")
+INDEX_FILE = "index.parquet"
+INDEX: Mapping[str, str] = {
+    "image": "string",
+    "split": "string",
+    "row": "int32",
+    "camera": "int16",
+    "tracklet": "int32",
+    "frame": "int32",
+}
+IDENTITIES: Mapping[str, str] = {"image": "string", "identity": "int32", "name": "string"}
+
+
+def write_table(path: Path, table: pd.DataFrame, *, columns: Mapping[str, str]) -> None:
+    """Write `columns` (name -> Arrow type) of `table` as parquet, whole or not at all; the same table, the same bytes.
+
+    Raises:
+        ValueError: A column is missing, or a value is missing or does not fit its column's type.
+    """
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise ValueError(f"{path}: no column {missing} to write; found {list(table.columns)}")
+    try:
+        arrays = [pa.array(table[name].to_numpy(), type=kind, from_pandas=False) for name, kind in columns.items()]
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise ValueError(f"{path}: a value does not fit its column ({error}); expected {dict(columns)}") from error
+    absent = [name for name, array in zip(columns, arrays, strict=True) if array.null_count]
+    if absent:
+        raise ValueError(f"{path}: missing values in {absent}")
+    with atomic_file(path) as temporary:
+        pq.write_table(pa.Table.from_arrays(arrays, names=list(columns)), temporary)
+
+
+def read_table(path: Path, *, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Return the parquet table at `path`, which holds exactly `columns` (name -> Arrow type) and no missing values.
+
+    Raises:
+        ValueError: No parquet, damaged, other columns or types than expected, or missing values.
+        FileNotFoundError: There is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; run `dvc repro` to make it")
+    try:
+        table = pq.ParquetFile(path).read()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"{path}: not a parquet table, or a damaged one ({error}); run its stage again") from error
+    found = {field.name: str(field.type) for field in table.schema}
+    if found != dict(columns) or len(table.schema) != len(columns):
+        raise ValueError(f"{path}: columns {found}; expected {dict(columns)}; run its stage again")
+    for name in columns:
+        if table[name].null_count:
+            raise ValueError(f"{path}: {table[name].null_count} values of {name!r} are missing; run its stage again")
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def write_index(path: Path, table: pd.DataFrame) -> None:
+    """Write the index of an images folder (columns `INDEX`) after checking it as `read_index` does."""
+    _check_index(table, path)
+    write_table(path, table, columns=INDEX)
+
+
+def read_index(images: Path) -> pd.DataFrame:
+    """Return the index of the images folder `images`, checked against its arrays.
+
+    Columns: image (16 hex digits), split ("train", "query", "gallery"), row in that split's array, camera (0-based),
+    tracklet (-1: none), frame (-1: unknown). Ordered by split, then image; row = rank of the image in its split.
+
+    Raises:
+        ValueError: The table is not that, or an array's rows are not as many as the index says.
+        FileNotFoundError: The folder has no index, or no array for one of its splits.
+    """
+    path = images / INDEX_FILE
+    index = read_table(path, columns=INDEX)
+    _check_index(index, path)
+    for split, rows in index.groupby("split", sort=False).size().items():
+        array = images / f"{split}.npy"
+        found = len(open_array(array))
+        if found != rows:
+            raise ValueError(f"{array}: {found:,} rows, but {rows:,} in {path}; run the stage unzip again")
+    return index
+
+
+def split_rows(index: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Return the index's rows of one split, in the order of its array, with a fresh 0-based row index."""
+    if split not in SPLITS:
+        raise ValueError(f"split {split!r}; expected one of {SPLITS}")
+    return index[index["split"] == split].reset_index(drop=True)
+
+
+def write_identities(path: Path, table: pd.DataFrame) -> None:
+    """Write identities (columns `IDENTITIES`; zero rows where none is known) after checking them."""
+    _check_identities(table, path)
+    write_table(path, table, columns=IDENTITIES)
+
+
+def read_identities(path: Path, index: pd.DataFrame) -> pd.DataFrame:
+    """Return the identities table, each of whose images must be in `index`; it may name only some of them, or none.
+
+    Columns: image, identity (>= 0; 0 = distractor, never a match), name (as in the archive).
+
+    Raises:
+        ValueError: The table is not that, or holds images that `index` does not.
+        FileNotFoundError: There is no such file.
+    """
+    table = read_table(path, columns=IDENTITIES)
+    _check_identities(table, path)
+    strange = table.loc[~table["image"].isin(index["image"]), "name"]
+    if len(strange):
+        raise ValueError(
+            f"{path}: {len(strange):,} of {len(table):,} images are not in the index (first: {strange.iloc[0]!r}): "
+            "it belongs to other images; run the stage unzip again"
+        )
+    return table
+
+
+def require_same_images(found: pd.Series, expected: pd.Series, *, where: Path) -> None:
+    """Raise a ValueError naming `where` unless both columns of image ids are equal, row by row."""
+    if len(found) != len(expected):
+        raise ValueError(
+            f"{where}: {len(found):,} rows; expected {len(expected):,}, one per image; run its stage again"
+        )
+    unequal = np.flatnonzero(found.to_numpy() != expected.to_numpy())
+    if len(unequal):
+        raise ValueError(
+            f"{where}: row {unequal[0]} is image {found.iloc[unequal[0]]}; expected {expected.iloc[unequal[0]]} "
+            f"({len(unequal):,} rows differ): it was made from other images; run its stage again"
+        )
+
+
+def _check_index(table: pd.DataFrame, path: Path) -> None:
+    """Check the order and the ranges of an index."""
+    _check_ids(table["image"], path)
+    strange = sorted(set(table["split"]) - set(SPLITS))
+    if strange:
+        raise ValueError(f"{path}: split {strange}; expected some of {SPLITS}")
+    order = table["split"].map({split: number for number, split in enumerate(SPLITS)})
+    ordered = table.assign(order=order).sort_values(["order", "image"]).index
+    if not np.array_equal(ordered, table.index):
+        raise ValueError(f"{path}: rows are not ordered by split ({', '.join(SPLITS)}), then image")
+    if not np.array_equal(table.groupby("split").cumcount().to_numpy(), table["row"].to_numpy()):
+        raise ValueError(f"{path}: 'row' is not the rank of the image in its split")
+    for name, least in (("camera", 0), ("tracklet", -1), ("frame", -1)):
+        if len(table) and table[name].min() < least:
+            raise ValueError(f"{path}: {name} {table[name].min()}; expected {least} or more")
+
+
+def _check_identities(table: pd.DataFrame, path: Path) -> None:
+    """Check the ids and the range of identities."""
+    _check_ids(table["image"], path)
+    if len(table) and table["identity"].min() < 0:
+        raise ValueError(f"{path}: identity {table['identity'].min()}; expected 0 (distractor) or more")
+
+
+def _check_ids(images: pd.Series, path: Path) -> None:
+    """Check that image ids are 16 hex digits, each once."""
+    wrong = [str(image)[:40] for image in images if not _is_id(image)]
+    if wrong:
+        raise ValueError(f"{path}: image {wrong[0]!r}; expected 16 hex digits ({len(wrong):,} are not)")
+    if not images.is_unique:
+        raise ValueError(f"{path}: image {images[images.duplicated()].iloc[0]} is there twice")
+
+
+def _is_id(image: object) -> bool:
+    return isinstance(image, str) and len(image) == 16 and not set(image) - set("0123456789abcdef")

@@ -1,0 +1,26 @@
+"""What training may know of its images: ids and cameras, nothing else."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int16
+
+from reidlib.images.table import read_index, split_rows
+
+
+def read_training(images: Path, *, camera_labels: bool) -> tuple[pd.Series, Int16[np.ndarray, "n"]]:
+    """Return the ids and the cameras of the training images, in the order of their array.
+
+    Args:
+        images: the images folder.
+        camera_labels: without them every image is on camera 0.
+
+    Raises:
+        ValueError: where there are fewer than two training images, or the folder is damaged.
+    """
+    rows = split_rows(read_index(images), "train")
+    if len(rows) < 2:
+        raise ValueError(f"{images}: expected at least 2 training images, found {len(rows)}; check the archive")
+    cameras = rows["camera"].to_numpy(np.int16)
+    return rows["image"], cameras if camera_labels else np.zeros_like(cameras)

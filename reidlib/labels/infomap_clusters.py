@@ -1,0 +1,63 @@
+"""Infomap on the k-NN graph of the embeddings."""
+
+import numpy as np
+from jaxtyping import Float, Int32
+
+from reidlib.labels.numbering import number_clusters
+from reidlib.neighbours.search import nearest
+
+
+def infomap(
+    embeddings: Float[np.ndarray, "n d"],
+    *,
+    seed: int,
+    k1: int = 15,
+    min_similarity: float | int = 0.5,
+    smallest: int = 5,
+) -> Int32[np.ndarray, "n"]:
+    """Communities of the directed k-NN graph by the two-level map equation [Rosvall & Bergstrom, PNAS 2008].
+
+    Links go from each row to those of its k1 nearest rows (itself among the k1, as in the Jaccard distance and in the
+    published codes) whose cosine similarity is at least min_similarity; the weight is the similarity.
+
+    Args:
+        embeddings: unit-norm rows.
+        seed: of Infomap's moves.
+        k1: neighbours, itself included.
+        min_similarity: the least cosine similarity of a link, above 0.
+        smallest: clusters of fewer members are outliers (the published codes drop those of at most 4).
+
+    Returns:
+        int32 labels numbered by first appearance, -1 = outlier.
+    """
+    similarities, indices = nearest(embeddings, k=k1)
+    return infomap_from_neighbours(similarities, indices, min_similarity=min_similarity, smallest=smallest, seed=seed)
+
+
+def infomap_from_neighbours(
+    similarities: Float[np.ndarray, "n k"],
+    indices: Int32[np.ndarray, "n k"],
+    *,
+    seed: int,
+    min_similarity: float | int = 0.5,
+    smallest: int = 5,
+) -> Int32[np.ndarray, "n"]:
+    """``infomap`` given the k-NN search; see there."""
+    from infomap import Infomap
+
+    if not 0 < min_similarity <= 1:
+        raise ValueError(f"infomap: min_similarity: expected a cosine similarity in (0, 1], found {min_similarity}")
+    n, k = indices.shape
+    source = np.repeat(np.arange(n, dtype=np.int32), k)
+    target = indices.reshape(-1)
+    weights = similarities.reshape(-1)
+    kept = (weights >= min_similarity) & (target != source)
+    labels = np.full(n, -1, dtype=np.int64)
+    if kept.any():
+        network = Infomap(two_level=True, directed=True, seed=seed % 2**31 + 1, silent=True)
+        network.add_links(np.column_stack([source[kept], target[kept], weights[kept]]).astype(np.float64))
+        modules = network.run().modules()
+        labels[np.fromiter(modules.keys(), np.int64, len(modules))] = np.fromiter(
+            modules.values(), np.int64, len(modules)
+        )
+    return number_clusters(labels, smallest=smallest)

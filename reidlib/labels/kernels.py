@@ -1,0 +1,129 @@
+"""Numba kernels over CSR distance graphs: DBSCAN, k-th distances, silhouette.
+
+All take (starts int64, columns int32, values float32). The parallel loop writes one row at a time, so results do not
+depend on the number of threads; the others read memory once, and compile faster as they are. The diagonal may be
+stored or not: a row is always its own neighbour at 0.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+
+@njit(cache=True)
+def kth_distances(starts: np.ndarray, columns: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
+    """Distance of each row to its k-th nearest row (itself first), 1 where fewer are stored."""
+    n = len(starts) - 1
+    result = np.ones(n, dtype=np.float32)
+    for i in range(n):
+        if k == 1:
+            result[i] = 0.0
+            continue
+        nearest = np.ones(k - 1, dtype=np.float32)  # ascending, the k - 1 smallest so far
+        for p in range(starts[i], starts[i + 1]):
+            value = values[p]
+            if columns[p] == i or value >= nearest[k - 2]:
+                continue
+            slot = k - 2
+            while slot > 0 and nearest[slot - 1] > value:
+                nearest[slot] = nearest[slot - 1]
+                slot -= 1
+            nearest[slot] = value
+        result[i] = nearest[k - 2]
+    return result
+
+
+@njit(cache=True)
+def upper_distances(starts: np.ndarray, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The stored distances of the pairs i < j."""
+    n = len(starts) - 1
+    total = 0
+    for i in range(n):
+        for p in range(starts[i], starts[i + 1]):
+            total += columns[p] > i
+    result = np.empty(total, dtype=np.float32)
+    total = 0
+    for i in range(n):
+        for p in range(starts[i], starts[i + 1]):
+            if columns[p] > i:
+                result[total] = values[p]
+                total += 1
+    return result
+
+
+@njit(cache=True)
+def core_points(
+    starts: np.ndarray, columns: np.ndarray, values: np.ndarray, eps: float, min_samples: int
+) -> np.ndarray:
+    """Whether at least min_samples rows, itself included, lie within eps (float32, <=)."""
+    n = len(starts) - 1
+    core = np.zeros(n, dtype=np.bool_)
+    for i in range(n):
+        close = 1
+        for p in range(starts[i], starts[i + 1]):
+            if values[p] <= eps and columns[p] != i:
+                close += 1
+        core[i] = close >= min_samples
+    return core
+
+
+@njit(cache=True)
+def dbscan(starts: np.ndarray, columns: np.ndarray, values: np.ndarray, eps: float, core: np.ndarray) -> np.ndarray:
+    """Clusters grown from each unlabelled core point in row order: scikit-learn's order, so its numbers too."""
+    n = len(starts) - 1
+    labels = np.full(n, -1, dtype=np.int32)
+    stack = np.empty(n, dtype=np.int32)
+    cluster = 0
+    for seed in range(n):
+        if labels[seed] != -1 or not core[seed]:
+            continue
+        labels[seed] = cluster
+        stack[0] = seed
+        waiting = 1
+        while waiting:
+            waiting -= 1
+            i = stack[waiting]
+            for p in range(starts[i], starts[i + 1]):
+                j = columns[p]
+                if values[p] <= eps and labels[j] == -1:
+                    labels[j] = cluster
+                    if core[j]:  # border points are labelled, never grown from
+                        stack[waiting] = j
+                        waiting += 1
+        cluster += 1
+    return labels
+
+
+@njit(cache=True, parallel=True)
+def silhouettes(
+    starts: np.ndarray, columns: np.ndarray, values: np.ndarray, labels: np.ndarray, sizes: np.ndarray, chunk: int
+) -> np.ndarray:
+    """Silhouette of each row (0 for outliers and members of singletons); pairs not stored have distance 1.
+
+    The mean distance to a cluster is 1 - (sum of the stored similarities) / size, so only stored pairs are visited.
+    """
+    n = len(starts) - 1
+    result = np.zeros(n, dtype=np.float64)
+    for block in prange((n + chunk - 1) // chunk):
+        sums = np.zeros(len(sizes), dtype=np.float64)
+        for i in range(block * chunk, min(n, (block + 1) * chunk)):
+            own = labels[i]
+            if own < 0 or sizes[own] < 2:
+                continue
+            for p in range(starts[i], starts[i + 1]):
+                j = columns[p]
+                if j != i and labels[j] >= 0:
+                    sums[labels[j]] += 1.0 - np.float64(values[p])
+            inside = 1.0 - sums[own] / (sizes[own] - 1)
+            nearest = 0.0
+            for p in range(starts[i], starts[i + 1]):
+                other = labels[columns[p]]
+                if other >= 0:
+                    if other != own:
+                        nearest = max(nearest, sums[other] / sizes[other])
+                    sums[other] = 0.0
+            outside = 1.0 - nearest
+            largest = max(inside, outside)
+            if largest > 0.0:
+                result[i] = (outside - inside) / largest
+            sums[own] = 0.0
+    return result

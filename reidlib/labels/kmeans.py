@@ -1,0 +1,56 @@
+"""Spherical k-means on the embeddings, by faiss."""
+
+import numpy as np
+from jaxtyping import Float, Int32
+
+from reidlib.labels.linkage import clusters_for
+from reidlib.labels.numbering import number_clusters
+
+
+def kmeans(
+    embeddings: Float[np.ndarray, "n d"],
+    *,
+    seed: int,
+    n_clusters: int | None = None,
+    images_per_cluster: float | int | None = None,
+    iterations: int = 20,
+) -> Int32[np.ndarray, "n"]:
+    """Clusters of k-means with unit-norm centres (faiss.Kmeans, all rows used, CPU).
+
+    Args:
+        embeddings: unit-norm rows, finite.
+        seed: of the initial centres.
+        n_clusters: clusters asked for; exactly one of this and images_per_cluster.
+        images_per_cluster: n_clusters = n // images_per_cluster, at least 1.
+        iterations: rounds of assignment and averaging.
+
+    Returns:
+        int32 labels numbered by first appearance; every row has a cluster, clusters without a row are gone.
+    """
+    import faiss
+
+    if (n_clusters is None) == (images_per_cluster is None):
+        raise ValueError(
+            "kmeans: expected exactly one of n_clusters and images_per_cluster, found "
+            f"n_clusters={n_clusters}, images_per_cluster={images_per_cluster}"
+        )
+    n, d = embeddings.shape
+    if images_per_cluster is not None:
+        n_clusters = clusters_for(n, images_per_cluster=images_per_cluster)
+    if n_clusters is None or not 1 <= n_clusters <= n:
+        raise ValueError(f"kmeans: n_clusters: expected 1 to {n} for {n} rows, found {n_clusters}")
+    rows = np.ascontiguousarray(embeddings, dtype=np.float32)
+    if not np.isfinite(rows).all():
+        raise ValueError("kmeans: embeddings: found NaN or infinity; expected finite unit-norm rows")
+    clustering = faiss.Kmeans(
+        d,
+        n_clusters,
+        niter=iterations,
+        seed=seed % 2**31,
+        spherical=True,
+        min_points_per_centroid=1,
+        max_points_per_centroid=n,
+    )
+    clustering.train(rows)
+    _, nearest_centre = clustering.index.search(rows, 1)
+    return number_clusters(nearest_centre[:, 0])

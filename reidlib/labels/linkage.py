@@ -1,0 +1,131 @@
+"""Average linkage, exact on the sparse distance graph: no dense matrix, no approximation."""
+
+import numpy as np
+from jaxtyping import Float64, Int32
+
+from reidlib.labels import linkage_kernels
+from reidlib.labels.graphs import Distances, graph_arrays, pair_quantile
+from reidlib.labels.numbering import number_clusters
+
+
+def average_linkage(distances: Distances) -> Float64[np.ndarray, "m 4"]:
+    """Every merge of average linkage (UPGMA) below distance 1, in scipy's linkage layout, by increasing height.
+
+    The average distance of clusters A and B is 1 - S(A, B) / (|A| |B|), where S sums the similarities of the stored
+    pairs alone. The rule is reducible, so a nearest-neighbour chain [Müllner, arXiv:1109.2378] finds the
+    merges of scipy.cluster.hierarchy.linkage(method="average") on the dense matrix. Each of its at most 3n
+    steps reads one cluster's row; memory is 12 bytes per stored entry plus some arrays of n.
+
+    Similarities are summed in fixed point (steps of at most 2^-30 for any graph that fits in memory, mostly
+    2^-40). Ties are broken as scipy breaks them: the previous cluster of the chain, else the lowest slot, where a
+    merged cluster keeps the higher slot of the two.
+
+    Returns:
+        float64 rows (cluster, cluster, height, size): m = n - (connected components of the pairs below 1); what is
+        left over has distance exactly 1 and is not merged.
+
+    Raises:
+        ValueError: where a stored distance is outside [0, 1], or the graph turns out not to be symmetric.
+    """
+    starts, columns, values = graph_arrays(distances)
+    n = len(starts) - 1
+    total = float(len(values)) - float(values.sum(dtype=np.float64))
+    scale = 2.0 ** min(44, int(np.floor(61 - np.log2(max(total, 1.0)))))  # sums stay below 2^62
+    sums = linkage_kernels.fixed_point(values, scale)
+    first, second, similarity = linkage_kernels.chain(starts, columns.copy(), sums)
+    if np.isnan(similarity).any():
+        raise ValueError("linkage: distances: expected a symmetric graph, found a pair stored on one side alone")
+    heights = 1 - similarity / scale
+    order = np.argsort(heights, kind="stable")
+    return linkage_kernels.numbered_merges(n, first[order], second[order], heights[order])
+
+
+def linkage(
+    distances: Distances,
+    *,
+    n_clusters: int | None = None,
+    images_per_cluster: float | int | None = None,
+    distance_threshold: float | int | None = None,
+    quantile: float | int | None = None,
+) -> Int32[np.ndarray, "n"]:
+    """Clusters of average linkage, cut where exactly one of the four settings says.
+
+    Args:
+        distances: the sparse graph of all pairs below distance 1.
+        n_clusters: stop at this many clusters, singletons counted. Merges at distance 1 are arbitrary and never made:
+            where the graph has more connected components than that, the components are the clusters.
+        images_per_cluster: n_clusters = n // images_per_cluster, at least 1 (ICSR: 5 [arXiv:2304.12634]).
+        distance_threshold: make the merges at most this high, in [0, 1]; those at 1 are never made.
+        quantile: distance_threshold as a quantile of all pairwise distances, those not stored being 1 (IIDS: 0.0025
+            inside a camera, 0.0017 across).
+
+    Returns:
+        int32 labels numbered by first appearance; singletons are outliers (-1).
+    """
+    n = distances.shape[0]
+    limits = resolve_cut(
+        distances,
+        n_clusters=n_clusters,
+        images_per_cluster=images_per_cluster,
+        distance_threshold=distance_threshold,
+        quantile=quantile,
+    )
+    merges = average_linkage(distances)
+    if "n_clusters" in limits:
+        merges = merges[: n - int(limits["n_clusters"])]
+    else:
+        merges = merges[merges[:, 2] <= limits["distance_threshold"]]
+    return number_clusters(linkage_kernels.cut(n, merges), smallest=2)
+
+
+def resolve_cut(
+    distances: Distances,
+    *,
+    n_clusters: int | None = None,
+    images_per_cluster: float | int | None = None,
+    distance_threshold: float | int | None = None,
+    quantile: float | int | None = None,
+) -> dict[str, float | int]:
+    """The cut that the settings mean on this graph: {"n_clusters": …} or {"distance_threshold": …}.
+
+    Raises:
+        ValueError: where not exactly one setting is given, or it is out of range.
+    """
+    n = distances.shape[0]
+    given = {
+        "n_clusters": n_clusters,
+        "images_per_cluster": images_per_cluster,
+        "distance_threshold": distance_threshold,
+        "quantile": quantile,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if len(given) != 1:
+        raise ValueError(
+            "linkage: expected exactly one of n_clusters, images_per_cluster, distance_threshold, quantile; "
+            f"found {given or 'none'}"
+        )
+    if images_per_cluster is not None:
+        n_clusters = clusters_for(n, images_per_cluster=images_per_cluster)
+    if n_clusters is not None:
+        if not 1 <= n_clusters <= max(n, 1):
+            raise ValueError(f"linkage: n_clusters: expected 1 to {n} for {n} rows, found {n_clusters}")
+        return {"n_clusters": n_clusters}
+    if quantile is not None:
+        return {"distance_threshold": pair_quantile(distances, quantile=quantile)}
+    if distance_threshold is None or not 0 <= distance_threshold <= 1:
+        raise ValueError(f"linkage: distance_threshold: expected a distance in [0, 1], found {distance_threshold}")
+    return {"distance_threshold": float(distance_threshold)}
+
+
+def clusters_for(n: int, *, images_per_cluster: float | int) -> int:
+    """N // images_per_cluster, at least one.
+
+    Raises:
+        ValueError: where images_per_cluster is below 1.
+
+    >>> clusters_for(17, images_per_cluster=5), clusters_for(3, images_per_cluster=5)
+    (3, 1)
+    """
+    if not images_per_cluster >= 1:
+        raise ValueError(f"images_per_cluster: expected at least 1, found {images_per_cluster}")
+    return max(1, int(n // images_per_cluster))

@@ -1,0 +1,154 @@
+"""How good labels are: against identities (after training only), and without them."""
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+from scipy import sparse
+
+from reidlib.labels import kernels
+from reidlib.labels.graphs import Distances, graph_arrays
+from reidlib.labels.numbering import group_numbers, number_clusters, separate_outliers
+
+
+def label_quality(labels: Int[np.ndarray, "n"], identities: Int[np.ndarray, "n"]) -> dict[str, float]:
+    """Agreement of labels with identities; every outlier (-1) counts as a cluster of its own.
+
+    - pairwise: of the pairs in one cluster the share of one identity (precision), of the pairs of one identity
+      the share in one cluster (recall), and their harmonic mean; a share of no pairs is 0.
+    - bcubed [Bagga & Baldwin, 1998]: each row's share of its cluster that is of its identity, and of its identity that
+      is in its cluster, averaged over the rows; f is the harmonic mean of the two averages.
+    - expansion: the mean number of clusters that an identity is split over (1 = never split).
+    - nmi: mutual information over the arithmetic mean of the entropies (1 where both are one class).
+    - clusters: how many (outliers not counted); outlier_share: outliers over rows.
+
+    Time and memory grow with the rows: the contingency table is sparse.
+
+    Args:
+        labels: clusters, -1 = outlier.
+        identities: ground truth, any integers; equal numbers are one identity (leave distractors out beforehand).
+
+    >>> quality = label_quality(np.array([0, 0, 1, -1]), np.array([5, 5, 5, 6]))
+    >>> [round(quality[name], 3) for name in ("pairwise_precision", "pairwise_recall", "bcubed_recall", "expansion")]
+    [1.0, 0.333, 0.667, 1.5]
+    """
+    if len(labels) != len(identities) or len(labels) == 0:
+        raise ValueError(
+            f"label_quality: expected an identity per label, and some; found {len(labels)} and {len(identities)}"
+        )
+    n = len(labels)
+    clusters = separate_outliers(number_clusters(labels))
+    _, truth = np.unique(identities, return_inverse=True)
+    truth = truth.reshape(-1).astype(np.int64)
+    cells, shared = np.unique(clusters * (int(truth.max()) + 1) + truth, return_counts=True)
+    cluster_of, identity_of = np.divmod(cells, int(truth.max()) + 1)
+    cluster_sizes, identity_sizes = np.bincount(clusters), np.bincount(truth)
+    of_cluster, of_identity = cluster_sizes[cluster_of], identity_sizes[identity_of]
+    return {
+        **_pairwise(shared, cluster_sizes, identity_sizes),
+        **_bcubed(shared, of_cluster, of_identity),
+        "expansion": len(cells) / len(identity_sizes),
+        "nmi": _normalised_information(
+            shared / n, of_cluster / n, of_identity / n, cluster_sizes / n, identity_sizes / n
+        ),
+        "clusters": float(len(np.unique(labels[labels >= 0]))),
+        "outlier_share": float((labels < 0).mean()),
+    }
+
+
+def _pairwise(
+    shared: Int[np.ndarray, "cells"], clusters: Int[np.ndarray, "c"], identities: Int[np.ndarray, "t"]
+) -> dict[str, float]:
+    """Precision, recall and F over pairs, from the sizes of the cells, clusters and identities."""
+    together, in_clusters, in_identities = (
+        float((sizes * (sizes - 1)).sum()) for sizes in (shared, clusters, identities)
+    )
+    precision, recall = together / max(in_clusters, 1.0), together / max(in_identities, 1.0)
+    return {
+        "pairwise_precision": precision,
+        "pairwise_recall": recall,
+        "pairwise_f": _harmonic(precision, recall),
+    }
+
+
+def _bcubed(
+    shared: Int[np.ndarray, "cells"], of_cluster: Int[np.ndarray, "cells"], of_identity: Int[np.ndarray, "cells"]
+) -> dict[str, float]:
+    """Precision, recall and F over rows, from each cell's size and its cluster's and identity's."""
+    squares = shared.astype(np.float64) ** 2
+    precision = float((squares / of_cluster).sum() / shared.sum())
+    recall = float((squares / of_identity).sum() / shared.sum())
+    return {"bcubed_precision": precision, "bcubed_recall": recall, "bcubed_f": _harmonic(precision, recall)}
+
+
+def _harmonic(first: float, second: float) -> float:
+    return 2 * first * second / (first + second) if first + second > 0 else 0.0
+
+
+def _entropy(shares: Float[np.ndarray, "c"]) -> float:
+    return float(-(shares * np.log(shares)).sum())
+
+
+def _normalised_information(
+    joint: Float[np.ndarray, "cells"],
+    first: Float[np.ndarray, "cells"],
+    second: Float[np.ndarray, "cells"],
+    clusters: Float[np.ndarray, "c"],
+    identities: Float[np.ndarray, "t"],
+) -> float:
+    """Mutual information over the mean entropy, from the non-zero cells and the two marginals."""
+    mean = (_entropy(clusters) + _entropy(identities)) / 2
+    if mean <= 0:
+        return 1.0
+    information = float((joint * (np.log(joint) - np.log(first) - np.log(second))).sum())
+    return min(max(information / mean, 0.0), 1.0)
+
+
+def silhouette(distances: Distances, labels: Int[np.ndarray, "n"]) -> float:
+    """Mean silhouette [Rousseeuw, 1987] of the rows that are no outliers, in [-1, 1]; needs no identity.
+
+    Exact where the graph holds every pair below 1 (the others count as 1): scikit-learn's silhouette_score with
+    metric="precomputed" on the dense matrix without the outliers. Members of singletons count 0. Time grows with
+    the stored pairs.
+
+    Raises:
+        ValueError: where there are fewer than two clusters.
+    """
+    numbered = number_clusters(labels)
+    if distances.shape[0] != len(labels):
+        raise ValueError(f"silhouette: expected {distances.shape[0]} labels, one per row, found {len(labels)}")
+    sizes = np.bincount(numbered[numbered >= 0])
+    if len(sizes) < 2:
+        raise ValueError(f"silhouette: expected at least two clusters, found {len(sizes)}")
+    rows = kernels.silhouettes(*graph_arrays(distances), numbered, sizes, 256)
+    return float(rows.sum() / sizes.sum())
+
+
+def camera_span(labels: Int[np.ndarray, "n"], cameras: Int[np.ndarray, "n"]) -> float:
+    """The share of clusters with members on more than one camera; 0 where there is no cluster.
+
+    >>> camera_span(np.array([0, 0, 1, 1, -1]), np.array([3, 4, 3, 3, 4]))
+    0.5
+    """
+    clustered = labels >= 0
+    _, first = np.unique(group_numbers(labels[clustered], cameras[clustered]), return_index=True)
+    _, spans = np.unique(labels[clustered][first], return_counts=True)
+    return float((spans > 1).mean()) if len(spans) else 0.0
+
+
+def centre_distances(embeddings: Float[np.ndarray, "n d"], labels: Int[np.ndarray, "n"]) -> Float32[np.ndarray, "n"]:
+    """1 - cosine of each row and its cluster's normalised mean, in [0, 2]; NaN for outliers.
+
+    A cluster whose members sum to zero has no centre: its rows get 1.
+    """
+    numbered = number_clusters(labels)
+    clustered = np.flatnonzero(numbered >= 0)
+    clusters = int(numbered.max(initial=-1)) + 1
+    members = sparse.csr_array(
+        (np.ones(len(clustered), dtype=np.float32), (numbered[clustered], clustered)), shape=(clusters, len(labels))
+    )
+    centres = members @ np.asarray(embeddings, dtype=np.float32)
+    centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    result = np.full(len(labels), np.nan, dtype=np.float32)
+    for start in range(0, len(clustered), 8192):
+        rows = clustered[start : start + 8192]
+        result[rows] = 1 - np.einsum("nd,nd->n", embeddings[rows], centres[numbered[rows]], dtype=np.float32)
+    return np.maximum(result, 0)

@@ -1,0 +1,61 @@
+"""Pooling of a feature map into one vector per image."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class GeM(nn.Module):
+    """Generalised mean over the positions of a feature map [Radenovic et al., TPAMI 2018, arXiv:1711.02512].
+
+    (mean of max(x, eps) ** p) ** (1 / p): p = 1 is the average of the positive part, p -> infinity the maximum; 3 is
+    usual. Computed in float32 inside autocast too, where powers of 16-bit numbers overflow.
+
+    Attributes:
+        power: p. A parameter of one number where it is trained (kept at 1 or above when used), else a plain number
+            that is in no state dict.
+    """
+
+    def __init__(self, power: float = 3.0, *, trainable: bool = False, eps: float = 1e-6) -> None:
+        """Fix p, or start training it, at `power`.
+
+        Raises:
+            ValueError: a power below 1, or an eps that is not above 0.
+        """
+        super().__init__()
+        if not power >= 1 or not eps > 0:
+            raise ValueError(f"GeM: expected power >= 1 and eps > 0, got power {power} and eps {eps}")
+        self.power = nn.Parameter(torch.tensor([power])) if trainable else power
+        self.eps = eps
+
+    def forward(self, features: Float[Tensor, "b channels height width"]) -> Float[Tensor, "b channels"]:
+        """Return the pooled vectors, in float32."""
+        with torch.autocast(features.device.type, enabled=False):
+            power = self.power.clamp(min=1) if isinstance(self.power, Tensor) else self.power
+            return features.float().clamp(min=self.eps).pow(power).mean(dim=(2, 3)).pow(1 / power)
+
+    def extra_repr(self) -> str:
+        """Tell p and eps when printed."""
+        power = self.power.item() if isinstance(self.power, Tensor) else self.power
+        return f"power={power}, trainable={isinstance(self.power, Tensor)}, eps={self.eps}"
+
+
+def average() -> nn.Module:
+    """Return pooling by the mean over all positions."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def maximum() -> nn.Module:
+    """Return pooling by the largest value over all positions."""
+    return nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
+
+
+# Each takes the power that only GeM uses.
+POOLINGS: Mapping[str, Callable[[float], nn.Module]] = {
+    "gem": GeM,
+    "gem_trained": lambda power: GeM(power, trainable=True),
+    "average": lambda _: average(),
+    "max": lambda _: maximum(),
+}

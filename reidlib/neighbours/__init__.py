@@ -1,0 +1,1 @@
+"""Neighbour search and the sparse k-reciprocal Jaccard distance: everything between embeddings and a sparse graph."""

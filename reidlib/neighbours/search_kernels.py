@@ -1,0 +1,177 @@
+"""Numba kernels of the exact neighbour search; called by `candidates` and `search` only, which check and document.
+
+A row keeps every column that may still belong to its `wanted` best. Approximate scores err by at most half of
+margins[row], so whatever lies more than that margin below the wanted-th best approximate score is not among the true
+ones. State of the rows: thresholds (n,), counts (n,), scores and columns (n, capacity), margins (n,). A row whose
+candidates do not fit gets the threshold +inf: it is compared with everything in the end.
+"""
+# mypy: allow-untyped-defs, allow-untyped-calls
+
+import numpy as np
+from numba import njit
+
+STRIDE = 32  # scores compared at once
+BISECTIONS = 14
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def dot(x, y):
+    """Inner product in an order of summation that depends on the length alone: the same bits if x and y are swapped."""
+    total = np.float32(0)
+    for t in range(x.shape[0]):
+        total += x[t] * y[t]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def norms(rows):
+    """Euclidean norms; NaN and infinity come through."""
+    found = np.empty(rows.shape[0], np.float32)
+    for i in range(rows.shape[0]):
+        found[i] = np.sqrt(dot(rows[i], rows[i]))
+    return found
+
+
+@njit(cache=True, nogil=True)
+def at_least(scores, threshold):
+    """How many scores reach the threshold; a loop that becomes vector instructions."""
+    hits = np.int32(0)
+    for c in range(scores.shape[0]):
+        hits += np.int32(scores[c] >= threshold)
+    return hits
+
+
+@njit(cache=True, nogil=True)
+def prune(thresholds, counts, scores, columns, margins, row, wanted):
+    """Raise the row's threshold and drop the candidates below it.
+
+    The wanted-th best score is bisected, not sorted for: at least `wanted` scores reach `low`, so it is never above.
+    """
+    held = scores[row, : counts[row]]
+    low = held.min()
+    high = held.max()
+    for _ in range(BISECTIONS):
+        middle = (low + high) / np.float32(2)
+        if at_least(held, middle) >= wanted:
+            low = middle
+        else:
+            high = middle
+    threshold = max(low - margins[row], thresholds[row])
+    left = 0
+    for p in range(held.shape[0]):
+        score = held[p]
+        scores[row, left] = score
+        columns[row, left] = columns[row, p]
+        left += score >= threshold
+    counts[row] = left
+    thresholds[row] = threshold
+
+
+@njit(cache=True, nogil=True)
+def push(thresholds, counts, scores, columns, margins, row, column, score, wanted):
+    """Note a candidate; prune when full, give the row up when most of its room stays taken."""
+    count = counts[row]
+    scores[row, count] = score
+    columns[row, count] = column
+    counts[row] = count + 1
+    if count + 1 == scores.shape[1]:
+        prune(thresholds, counts, scores, columns, margins, row, wanted)
+        if counts[row] > scores.shape[1] - scores.shape[1] // 8:
+            thresholds[row] = np.inf
+
+
+@njit(cache=True, nogil=True)
+def rows_reach(scores, biases, threshold):
+    """How many biased scores reach the threshold; a loop that becomes vector instructions."""
+    hits = np.int32(0)
+    for c in range(scores.shape[0]):
+        hits += np.int32(scores[c] + biases[c] >= threshold)
+    return hits
+
+
+@njit(cache=True, nogil=True)
+def columns_reach(scores, bias, thresholds):
+    """How many biased scores reach the threshold of their column."""
+    hits = np.int32(0)
+    for c in range(scores.shape[0]):
+        hits += np.int32(scores[c] + bias >= thresholds[c])
+    return hits
+
+
+@njit(cache=True, nogil=True)
+def scan_rows(tile, biases, first_row, first_column, same, start, stop, state, wanted):
+    """Offer the tile's columns to its rows [start, stop); `same`: a row is no neighbour of itself."""
+    thresholds, counts, scores, columns, margins = state
+    width = tile.shape[1]
+    biases = biases[first_column : first_column + width]
+    for r in range(start, stop):
+        row = first_row + r
+        threshold = thresholds[row]
+        for begin in range(0, width, STRIDE):
+            end = min(begin + STRIDE, width)
+            if rows_reach(tile[r, begin:end], biases[begin:end], threshold):
+                for c in range(begin, end):
+                    score = tile[r, c] + biases[c]
+                    if score >= threshold and not (same and row == first_column + c):
+                        push(thresholds, counts, scores, columns, margins, row, first_column + c, score, wanted)
+                        threshold = thresholds[row]
+
+
+@njit(cache=True, nogil=True)
+def scan_columns(tile, biases, first_row, first_column, start, stop, state, wanted):
+    """Offer the tile's rows to its columns [start, stop): the other half of a symmetric product."""
+    thresholds, counts, scores, columns, margins = state
+    limits = thresholds[first_column : first_column + tile.shape[1]]
+    for r in range(tile.shape[0]):
+        bias = biases[first_row + r]
+        for begin in range(start, stop, STRIDE):
+            end = min(begin + STRIDE, stop)
+            if columns_reach(tile[r, begin:end], bias, limits[begin:end]):
+                for c in range(begin, end):
+                    score = tile[r, c] + bias
+                    if score >= limits[c]:
+                        column = first_column + c
+                        push(thresholds, counts, scores, columns, margins, column, first_row + r, score, wanted)
+
+
+@njit(cache=True, nogil=True)
+def insert(similarities, indices, filled, similarity, column):
+    """Put a neighbour among the `filled` ones, by decreasing similarity, then ascending column."""
+    size = similarities.shape[0]
+    if filled == size:
+        if similarity < similarities[size - 1] or (similarity == similarities[size - 1] and column > indices[size - 1]):
+            return filled
+        filled -= 1
+    p = filled
+    while p > 0 and similarities[p - 1] <= similarity:
+        if similarities[p - 1] == similarity and indices[p - 1] < column:
+            break
+        similarities[p] = similarities[p - 1]
+        indices[p] = indices[p - 1]
+        p -= 1
+    similarities[p] = similarity
+    indices[p] = column
+    return filled + 1
+
+
+@njit(cache=True, nogil=True)
+def settle(queries, embeddings, same, start, stop, state, wanted, similarities, indices):
+    """The best of each row's candidates by float32 products; all columns are candidates of a row that was given up."""
+    thresholds, counts, scores, columns, margins = state
+    for i in range(start, stop):
+        if thresholds[i] != np.inf and counts[i] > wanted:
+            prune(thresholds, counts, scores, columns, margins, i, wanted)
+        everything = thresholds[i] == np.inf
+        filled = 0
+        first = 1 if same else 0
+        if same:
+            similarities[i, 0] = dot(queries[i], embeddings[i])
+            indices[i, 0] = i
+            if indices.shape[1] == 1:
+                continue
+        for p in range(embeddings.shape[0] if everything else counts[i]):
+            j = p if everything else columns[i, p]
+            if same and j == i:
+                continue
+            similarity = dot(queries[i], embeddings[j])
+            filled = insert(similarities[i, first:], indices[i, first:], filled, similarity, j)

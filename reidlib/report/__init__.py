@@ -1,0 +1,1 @@
+"""What a person looks at: curves, ranked lists, contact sheets and the table of all metrics."""

@@ -1,0 +1,46 @@
+"""Every picture of an evaluation, in one folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from reidlib.report.curves import draw_cmc, draw_curves
+from reidlib.report.ranked_lists import Split, draw_ranked_lists
+
+TITLES = {
+    "train_intra": "Training inside cameras (train_intra)",
+    "train_inter": "Training across cameras (train_inter)",
+    "label_quality_intra": "Pseudo-labels of train_intra against the identities, measured afterwards",
+    "label_quality_inter": "Pseudo-labels of train_inter against the identities, measured afterwards",
+}
+
+
+def draw_results(
+    folder: Path,
+    *,
+    curves: Mapping[str, pd.DataFrame],
+    cmc: pd.DataFrame,
+    query: Split | None = None,
+    gallery: Split | None = None,
+    lists: Mapping[int, Int[np.ndarray, "_"]],
+) -> None:
+    """Draw what there is: each table of curves as <name>.png, cmc.png, and ranked_lists.png.
+
+    Args:
+        folder: an existing folder.
+        curves: tables with a column `epoch`, by file name.
+        cmc: rank, and the CMC of each model as shares; empty without identities.
+        query: the queries' images and facts; needed where there are lists.
+        gallery: likewise.
+        lists: ranked gallery rows of a few queries; empty without identities.
+    """
+    for name, table in curves.items():
+        draw_curves(table, folder / f"{name}.png", title=TITLES.get(name, name))
+    if len(cmc):
+        models = {name: cmc[name].to_numpy() for name in cmc.columns if name != "rank" and "reranked" not in name}
+        draw_cmc(models, folder / "cmc.png", title="Queries found by rank")
+    if lists and query is not None and gallery is not None:
+        draw_ranked_lists(query, gallery, lists, folder / "ranked_lists.png", title="Ranked lists of the final model")

@@ -1,0 +1,1 @@
+"""Memories, losses and the loop that trains a network on pseudo-labels."""

@@ -1,0 +1,131 @@
+"""What the loop calls each epoch to turn embeddings into pseudo-labels: inside cameras, and across them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float32, Int32, Integer
+
+from reidlib.labels.centring import centre_cameras
+from reidlib.labels.clustering import cluster, local_clusters
+from reidlib.labels.guards import check_labels
+from reidlib.labels.quality import camera_span, silhouette
+from reidlib.labels.refinement import information_scores, refine
+from reidlib.neighbours.search import nearest
+from reidlib.training.loop import EpochLabels, Labeller
+
+Embeddings = Float32[np.ndarray, "n d"]
+Labels = Int32[np.ndarray, "n"]
+Cameras = Integer[np.ndarray, "n"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalLabelling:
+    """How images are clustered inside each camera.
+
+    Attributes:
+        k1: neighbours of the k-reciprocal Jaccard distance.
+        k2: of its local query expansion.
+        method: the clustering, `name` and its parameters.
+        keep: the epoch whose labels are kept: the one of the best silhouette, or the last.
+    """
+
+    k1: int
+    k2: int
+    method: Mapping[str, Any]
+    keep: Literal["best_silhouette", "last"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalLabelling:
+    """How images of all cameras are clustered and the clusters refined; methods.md's defaults are in conf/.
+
+    Attributes:
+        k1: neighbours of the k-reciprocal Jaccard distance.
+        k2: of its local query expansion.
+        method: the clustering, `name` and its parameters.
+        camera_centering: subtract each camera's mean embedding first.
+        nodes: which members of a cluster refine it: all information nodes, one, or none (no refinement).
+        link_k: neighbours linked for the information scores.
+        link_min_similarity: smallest cosine of a link.
+    """
+
+    k1: int
+    k2: int
+    method: Mapping[str, Any]
+    camera_centering: bool
+    nodes: Literal["one", "all", "none"]
+    link_k: int
+    link_min_similarity: float
+
+
+def global_labels(
+    embeddings: Embeddings, local: Labels, cameras: Cameras, *, labelling: GlobalLabelling, seed: int
+) -> EpochLabels:
+    """Cluster all images and refine the clusters by intra-camera similarity [Li et al., ICIP 2023, arXiv:2304.12634].
+
+    Args:
+        embeddings: unit-norm rows.
+        local: labels inside cameras, unique over cameras.
+        cameras: of the images.
+        labelling: how.
+        seed: of the clusterings that draw.
+
+    Returns:
+        The refined labels; their number of clusters, share of outliers and share of clusters that span cameras, the
+        silhouette on the graph of the clustering, and the share of images that refinement turned into outliers.
+    """
+    if labelling.camera_centering:
+        embeddings = centre_cameras(embeddings, cameras)
+    clustering = cluster(embeddings, k1=labelling.k1, k2=labelling.k2, method=labelling.method, seed=seed)
+    labels = clustering.labels
+    if labelling.nodes != "none":
+        similarities, indices = nearest(embeddings, k=min(labelling.link_k + 1, len(embeddings)))
+        scores = information_scores(similarities, indices, min_similarity=labelling.link_min_similarity)
+        labels = refine(labels, local, cameras, scores, nodes=labelling.nodes)
+        check_labels(labels, parameter="refine.nodes", distances=clustering.distances)
+    refined_share = float(((labels < 0) & (clustering.labels >= 0)).mean())
+    return EpochLabels(labels, label_measures(labels, cameras) | {"refined_share": refined_share})
+
+
+def label_measures(labels: Labels, cameras: Cameras) -> dict[str, float]:
+    """Return the number of clusters and the shares of outliers and of clusters with more than one camera."""
+    return {
+        "clusters": float(labels.max() + 1),
+        "outlier_share": float((labels < 0).mean()),
+        "camera_span": camera_span(labels, cameras),
+    }
+
+
+def global_labeller(
+    first: Labels, local: Labels, cameras: Cameras, *, labelling: GlobalLabelling, seed: int
+) -> Labeller:
+    """Return a labeller for training across cameras that starts from the labels of `refine`."""
+
+    def label(epoch: int, embeddings: Embeddings) -> EpochLabels:
+        if epoch == 0:
+            return EpochLabels(first, label_measures(first, cameras))
+        return global_labels(embeddings, local, cameras, labelling=labelling, seed=seed + epoch)
+
+    return label
+
+
+def local_labeller(first: Labels, cameras: Cameras, *, labelling: LocalLabelling, seed: int) -> Labeller:
+    """Return a labeller for training inside cameras that starts from the labels of `cluster`.
+
+    Its measures hold the silhouette of the labels on the Jaccard distance of the embeddings they came from (for the
+    first epoch: of the network's own embeddings at that time), by which the epoch to keep can be chosen without
+    identities; 0 where the method makes no graph.
+    """
+
+    def label(epoch: int, embeddings: Embeddings) -> EpochLabels:
+        clustering = local_clusters(
+            embeddings, cameras, k1=labelling.k1, k2=labelling.k2, method=labelling.method, seed=seed + epoch
+        )
+        labels = first if epoch == 0 else clustering.labels
+        measures = {"clusters": float(labels.max() + 1), "outlier_share": float((labels < 0).mean())}
+        score = silhouette(clustering.distances, labels) if clustering.distances is not None else 0.0
+        return EpochLabels(labels, measures | {"silhouette": score})
+
+    return label

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from reidlib.labels.infomap_clusters import infomap, infomap_from_neighbours
+from reidlib.labels.quality import label_quality
+
+
+def two_groups() -> tuple[np.ndarray, np.ndarray]:
+    """Six and five rows, each linked to its whole group, and one row alone."""
+    groups = [range(6), range(6, 11), range(11, 12)]
+    indices = np.tile(np.arange(12, dtype=np.int32)[:, None], (1, 6))
+    similarities = np.full((12, 6), 0.1, dtype=np.float32)
+    similarities[:, 0] = 1
+    for group in groups:
+        for row in group:
+            others = [j for j in group if j != row]
+            indices[row, 1 : 1 + len(others)] = others
+            similarities[row, 1 : 1 + len(others)] = 0.9
+    return similarities, indices
+
+
+def test_components_are_clusters_and_small_ones_outliers():
+    similarities, indices = two_groups()
+    found = infomap_from_neighbours(similarities, indices, seed=0)
+    assert found.tolist() == [0] * 6 + [1] * 5 + [-1]
+    assert infomap_from_neighbours(similarities, indices, seed=0, smallest=6).tolist() == [0] * 6 + [-1] * 6
+
+
+def test_links_below_the_similarity_are_not_made():
+    similarities, indices = two_groups()
+    assert (infomap_from_neighbours(similarities, indices, seed=0, min_similarity=0.95) == -1).all()
+    with pytest.raises(ValueError, match="min_similarity"):
+        infomap_from_neighbours(similarities, indices, seed=0, min_similarity=0)
+
+
+def test_direction_counts():
+    """A row that links to a group which does not link back joins it, and is no reason to join two groups."""
+    similarities, indices = two_groups()
+    indices[11, 1:4] = [0, 1, 2]
+    similarities[11, 1:4] = 0.6
+    assert infomap_from_neighbours(similarities, indices, seed=0).tolist() == [0] * 6 + [1] * 5 + [0]
+
+
+def test_finds_the_people_and_repeats_itself(people):
+    embeddings, identities, _ = people(300, noise=0.5)
+    found = infomap(embeddings, seed=3)
+    assert label_quality(found, identities)["bcubed_f"] > 0.9
+    assert np.array_equal(found, infomap(embeddings, seed=3))

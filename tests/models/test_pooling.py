@@ -1,0 +1,61 @@
+"""Pooling against loops over the positions."""
+
+import pytest
+import torch
+
+from reidlib.models.pooling import POOLINGS, GeM
+
+
+def features(seed: int = 0, scale: float = 1.0) -> torch.Tensor:
+    return scale * torch.randn(3, 5, 4, 2, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("power", [1.0, 3.0, 6.5])
+@pytest.mark.parametrize("trainable", [False, True])
+def test_gem_is_the_generalised_mean_of_the_positive_part(power, trainable):
+    pooled = GeM(power, trainable=trainable)(features())
+    for image, row in zip(features().tolist(), pooled.tolist(), strict=True):
+        for channel, found in zip(image, row, strict=True):
+            values = [max(value, 1e-6) for line in channel for value in line]
+            assert found == pytest.approx(
+                (sum(value**power for value in values) / len(values)) ** (1 / power), rel=1e-5
+            )
+
+
+def test_trained_power_has_a_gradient_and_stays_at_one_or_above():
+    pool = GeM(3.0, trainable=True)
+    pool(features()).sum().backward()
+    assert pool.power.grad.abs() > 0
+    with torch.no_grad():
+        pool.power.fill_(-4)
+    assert torch.equal(pool(features()), GeM(1.0)(features()))
+    assert list(pool.state_dict()) == ["power"]
+    assert list(GeM(3.0).state_dict()) == []
+
+
+def test_gem_keeps_float32_inside_autocast():
+    large = features(scale=1e4).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        pooled = GeM(6.0)(large)
+    assert pooled.dtype == torch.float32
+    assert torch.equal(pooled, GeM(6.0)(large.float()))
+    assert pooled.isfinite().all()
+
+
+def test_gradient_is_finite_where_nothing_is_positive():
+    empty = torch.zeros(1, 1, 2, 2, requires_grad=True)
+    GeM(3.0)(empty).sum().backward()
+    assert empty.grad.isfinite().all()
+
+
+def test_poolings_by_name():
+    for name, expected in (("average", features().mean((2, 3))), ("max", features().amax((2, 3)))):
+        torch.testing.assert_close(POOLINGS[name](3.0)(features()), expected)
+    assert torch.equal(POOLINGS["gem"](4.0)(features()), GeM(4.0)(features()))
+    assert "trainable=True" in repr(POOLINGS["gem_trained"](2.0))
+
+
+@pytest.mark.parametrize("wrong", [{"power": 0.5}, {"power": float("nan")}, {"eps": 0.0}])
+def test_wrong_values_are_refused(wrong):
+    with pytest.raises(ValueError, match="GeM"):
+        GeM(**wrong)

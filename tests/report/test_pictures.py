@@ -1,0 +1,120 @@
+"""Ranked lists and contact sheets: what is framed, chosen and written, and that no text leaves the picture."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from PIL import Image
+
+from reidlib.report import contact_sheet, ranked_lists
+from reidlib.report.contact_sheet import draw_contact_sheet
+from reidlib.report.ranked_lists import Split, choose_queries, draw_ranked_lists
+from reidlib.report.style import RIGHT, WRONG
+
+
+def split(count=20, height=64, width=32):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, height, width, 3)).astype(np.uint8)
+    return Split(images, np.arange(count, dtype=np.int32) % 4, np.arange(count, dtype=np.int16) % 3)
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    kept = []
+    for module in (ranked_lists, contact_sheet):
+        monkeypatch.setattr(module, "save", lambda figure, path: kept.append(figure))
+    return kept
+
+
+def parts_outside(figure):
+    """What reaches out of the figure: axes with their labels and ticks, titles."""
+    figure.canvas.draw()
+    frame = figure.bbox.padded(1)
+    boxes = [(part, part.get_tightbbox()) for part in (*figure.axes, *figure.texts)]
+    return [part for part, box in boxes if not (frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1))]
+
+
+def images_of(figure):
+    """The axes that hold images, row by row."""
+    return [axes for axes in figure.axes if axes.images]
+
+
+def test_right_and_wrong_are_told_apart_by_colour_line_and_mark(figures, tmp_path):
+    query, gallery = split(), split()
+    draw_ranked_lists(query, gallery, {1: np.array([5, 6, 9])}, tmp_path / "lists.png", title="t")
+    shown = images_of(figures[0])
+    assert np.array_equal(shown[0].images[0].get_array(), query.images[1])
+    for axes, item, right in zip(shown[1:], (5, 6, 9), (True, False, True), strict=True):
+        assert np.array_equal(axes.images[0].get_array(), gallery.images[item])
+        spine = axes.spines["left"]
+        assert to_hex(spine.get_edgecolor()).upper() == (RIGHT if right else WRONG)
+        assert (spine.get_linestyle() == "solid") == right
+        mark = "\N{CHECK MARK}" if right else "\N{BALLOT X}"
+        assert axes.get_title() == f"{mark} camera {gallery.cameras[item]}"
+    assert "query 1\ncamera 1\n2 of 3 right" in [text.get_text() for text in figures[0].axes[0].texts]
+
+
+@pytest.mark.parametrize(("height", "width"), [(128, 64), (64, 64), (50, 120)])
+@pytest.mark.parametrize("lists", [{0: np.arange(10), 19: np.arange(4)}, {3: np.array([1])}])
+def test_no_text_of_a_ranked_list_is_clipped(figures, tmp_path, height, width, lists):
+    draw_ranked_lists(
+        split(20, height, width), split(20, height, width), lists, tmp_path / "l.png", title="Ranked lists"
+    )
+    assert parts_outside(figures[0]) == []
+
+
+def test_distractors_are_never_right(figures, tmp_path):
+    draw_ranked_lists(split(), split(), {0: np.array([4, 8])}, tmp_path / "lists.png", title="t")
+    assert "0 of 2 right" in figures[0].axes[0].texts[0].get_text()
+
+
+def test_queries_are_chosen_from_the_best_to_the_worst():
+    precisions = np.array([0.5, np.nan, 1.0, 0.1, 0.7, np.nan])
+    assert choose_queries(precisions, count=2) == [2, 3]
+    assert choose_queries(precisions, count=3) in ([2, 0, 3], [2, 4, 3])
+    assert choose_queries(precisions, count=9) == [2, 4, 0, 3]
+    assert choose_queries(np.array([np.nan]), count=3) == []
+
+
+def test_ranked_lists_from_a_memory_map_make_a_png(tmp_path):
+    np.save(tmp_path / "images.npy", split().images)
+    mapped = Split(np.load(tmp_path / "images.npy", mmap_mode="r"), split().identities, split().cameras)
+    draw_ranked_lists(mapped, mapped, {0: np.arange(5)}, tmp_path / "lists.png", title="t")
+    with Image.open(tmp_path / "lists.png") as image:
+        assert image.format == "PNG"
+
+
+@pytest.mark.parametrize("lists", [{}, {0: np.array([], dtype=np.int64)}])
+def test_no_list_is_refused(tmp_path, lists):
+    with pytest.raises(ValueError, match="at least one query with a ranked list"):
+        draw_ranked_lists(split(), split(), lists, tmp_path / "lists.png", title="t")
+
+
+def test_sheet_shows_groups_from_the_largest_to_the_smallest_and_no_outlier(figures, tmp_path):
+    groups = np.repeat([-1, 3, 0, 8, 5], [30, 2, 9, 5, 1]).astype(np.int32)
+    images = split(groups.size).images
+    cameras = np.arange(groups.size) % 4
+    draw_contact_sheet(images, groups, cameras, tmp_path / "sheet.png", title="t", rows=3, columns=4)
+    labels = [axes.texts[0].get_text().split("\n")[0] for axes in figures[0].axes if axes.texts]
+    assert labels == ["cluster 0", "cluster 3", "cluster 5"]
+    assert len(images_of(figures[0])) == 4 + 2 + 1
+    assert parts_outside(figures[0]) == []
+
+
+def test_cameras_take_turns():
+    members = np.arange(10, 20)
+    cameras = np.array([7, 7, 7, 7, 7, 1, 1, 3, 7, 7])
+    assert contact_sheet._cameras_in_turn(members, cameras, count=5).tolist() == [15, 16, 17, 10, 11]
+    assert contact_sheet._cameras_in_turn(members, cameras, count=2).tolist() == [15, 17]
+    assert sorted(contact_sheet._cameras_in_turn(members, cameras, count=99)) == members.tolist()
+
+
+def test_one_image_of_one_group(figures, tmp_path):
+    draw_contact_sheet(
+        split(1).images, np.zeros(1, int), np.zeros(1, int), tmp_path / "s.png", title="t", noun="identity"
+    )
+    assert figures[0].axes[0].texts[0].get_text() == "identity 0\n1 image\n1 camera"
+
+
+def test_only_outliers_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="at least one cluster to show, found none among 20 images"):
+        draw_contact_sheet(split().images, np.full(20, -1), split().cameras, tmp_path / "sheet.png", title="t")

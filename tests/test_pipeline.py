@@ -1,0 +1,163 @@
+"""dvc.yaml says all that a result depends on, no more and no less, and no identity reaches training."""
+
+import ast
+from pathlib import Path
+
+import grimp
+import pytest
+import yaml
+
+from reidlib.compose import composed
+from reidlib.params import Params, load_params, parse
+
+ROOT = Path(__file__).parent.parent
+STAGES = {
+    **yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"],
+    **yaml.safe_load((ROOT / "data/synthetic/dvc.yaml").read_text())["stages"],
+}
+NAMES = ["synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "evaluate"]
+RECIPES = sorted(path.stem for path in (ROOT / "conf/recipe").glob("*.yaml"))
+DATASETS = sorted(path.stem for path in (ROOT / "conf/dataset").glob("*.yaml"))
+GRAPH = grimp.build_graph("reidlib", "stages", cache_dir=None)
+
+
+def sources(stage: str) -> set[str]:
+    """The packages and modules that a stage imports, directly or not, as paths."""
+    module = f"stages.{stage}"
+    found = {module, "stages", *GRAPH.find_upstream_modules(module)} - {"reidlib"}
+    paths = set()
+    for name in found:
+        parts = name.split(".")
+        if parts[0] == "stages":
+            paths.add("stages/__init__.py" if name == "stages" else f"stages/{parts[1]}.py")
+        else:
+            package = ROOT / "reidlib" / parts[1]
+            paths.add(f"reidlib/{parts[1]}" if package.is_dir() else f"reidlib/{parts[1]}.py")
+    return paths
+
+
+def test_the_stages_have_their_names():
+    assert set(STAGES) == set(NAMES)
+    assert {path.stem for path in (ROOT / "stages").glob("*.py")} == {*NAMES, "__init__"}
+
+
+@pytest.mark.parametrize("stage", NAMES)
+def test_a_stage_depends_on_exactly_the_code_it_imports(stage):
+    code = {path for path in STAGES[stage]["deps"] if path.startswith(("stages/", "reidlib/"))}
+    imported = sources(stage) | {"stages/__init__.py"}
+    for source in list(imported):  # what the shared command line of the stages needs
+        imported |= {"reidlib/artifacts.py"} if source == "stages/__init__.py" else set()
+    assert code == imported
+
+
+@pytest.mark.parametrize("stage", NAMES)
+def test_a_stage_tracks_the_parameters_it_reads(stage):
+    """Every `params.a.b` of a stage's source is tracked, and every tracked section is read."""
+    tree = ast.parse((ROOT / f"stages/{stage}.py").read_text())
+    methods = {
+        "cameras": {"dataset.camera_labels"},
+        "jaccard": {"refine.k1", "refine.k2"},
+        "global_labelling": {"refine", "dataset.camera_labels"},
+    }
+    read: set[str] = set()
+    inside: set[ast.AST] = set()  # a.b of a.b.c, which the walk meets after it
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            inside.add(node.value)
+            if node in inside:
+                continue
+            chain, inner = [node.attr], node.value
+            while isinstance(inner, ast.Attribute):
+                chain, inner = [inner.attr, *chain], inner.value
+            is_params = isinstance(inner, ast.Name) and inner.id == "params"
+            is_call = (
+                isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name) and inner.func.id == "load_params"
+            )
+            if is_params or is_call:
+                read |= methods.get(chain[0], {".".join(chain)})
+    tracked = set(STAGES[stage]["params"])
+    covered = {name for name in read if any(name == entry or name.startswith(f"{entry}.") for entry in tracked)}
+    assert read == covered, f"read but not tracked: {read - covered}"
+    unread = {entry for entry in tracked if not any(name == entry or name.startswith(f"{entry}.") for name in read)}
+    assert unread <= {"dataset.name"}, f"tracked but not read: {unread}"
+
+
+def test_only_evaluate_depends_on_identities():
+    users = {name for name, stage in STAGES.items() if any("identities" in path for path in stage["deps"])}
+    assert users == {"evaluate"}
+    assert "read_identities" not in "".join(
+        (ROOT / f"stages/{stage}.py").read_text() for stage in NAMES if stage not in ("evaluate", "unzip")
+    )
+
+
+def test_every_path_in_a_command_is_a_dependency_or_an_output():
+    for name, stage in STAGES.items():
+        words = stage["cmd"].split()
+        paths = {word for before, word in zip(words, words[1:], strict=False) if before.startswith("--")}
+        outs = [next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"] + stage.get("metrics", [])]
+        named = {*stage["deps"], *outs}
+        missing = {path for path in paths if path not in named and not any(dep.startswith(f"{path}/") for dep in named)}
+        assert not missing, f"{name}: {missing}"
+        assert set(outs) <= paths, f"{name}: outputs that the command does not get: {set(outs) - paths}"
+
+
+def test_params_yaml_is_the_composed_default():
+    assert yaml.safe_load((ROOT / "params.yaml").read_text()) == composed([])
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_recipe_and_dataset_composes(recipe, dataset):
+    params = parse(composed([f"recipe={recipe}", f"dataset={dataset}"]))
+    assert params.dataset.name == dataset
+
+
+@pytest.mark.parametrize("section", ["cluster", "refine"])
+@pytest.mark.parametrize("method", ["dbscan", "linkage", "infomap", "kmeans", "self_paced"])
+def test_every_method_composes_in_every_section(section, method):
+    params = parse(composed([f"{section}/method={method}"]))
+    assert getattr(params, section).method.name == method
+
+
+def test_every_value_of_the_schema_is_in_conf():
+    assert set(Params.model_fields) == set(composed([]))
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ({"train_inter": {"epoch": 3}}, ["train_inter.epoch", "Extra inputs"]),
+        ({"train_inter": {"epochs": "abc"}}, ["train_inter.epochs", "integer", "'abc'"]),
+        ({"train_inter": {"learning_rate": -1.0}}, ["train_inter.learning_rate", "greater than 0"]),
+        ({"unzip": {"on_bad_image": "ignore"}}, ["unzip.on_bad_image", "'error' or 'skip'"]),
+        ({"train_intra": {"sharing": "per_camera"}}, ["start_from=initial"]),
+        ({"cluster": {"method": {"quantile": 0.1}}}, ["exactly one of"]),
+        ({"refine": {"method": {"name": "dbsan"}}}, ["refine.method", "dbsan"]),
+    ],
+)
+def test_a_wrong_parameter_is_named(override, words):
+    values = composed([])
+
+    def merge(into, new):
+        for key, value in new.items():
+            if isinstance(value, dict):
+                merge(into[key], value)
+            else:
+                into[key] = value
+
+    merge(values, override)
+    with pytest.raises(ValueError) as caught:
+        parse(values)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("overrides", [["recipe=nothing"], ["train_inter.epoch=3"], ["nonsense"]])
+def test_an_unknown_override_is_refused(overrides):
+    with pytest.raises(ValueError, match="does not compose"):
+        composed(overrides)
+
+
+def test_params_yaml_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match=r"reidlib\.compose"):
+        load_params(tmp_path / "params.yaml")

@@ -1,0 +1,92 @@
+"""Losses against loops over the samples, straight from the formulas."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from reidlib.training.losses import instance_discrimination, memory_loss
+
+
+def unit(count: int, dim: int, seed: int) -> Tensor:
+    return functional.normalize(torch.randn(count, dim, generator=torch.Generator().manual_seed(seed)))
+
+
+def test_memory_loss_is_the_mean_negative_log_softmax():
+    scores, labels = torch.rand(6, 4) * 2 - 1, [0, 3, 3, 1, 2, 0]
+    expected = 0.0
+    for row, label in zip(scores.tolist(), labels, strict=True):
+        expected -= math.log(math.exp(row[label] / 0.05) / sum(math.exp(s / 0.05) for s in row)) / 6
+    assert memory_loss(scores, torch.tensor(labels), temperature=0.05).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_memory_loss_leaves_out_what_scores_minus_infinity():
+    scores = torch.tensor([[0.5, -torch.inf, 0.1]], requires_grad=True)
+    loss = memory_loss(scores, torch.tensor([0]), temperature=0.1)
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-4)), rel=1e-5)
+    loss.backward()
+    assert scores.grad.tolist()[0][1] == 0
+
+
+def test_memory_loss_is_float32_and_trains_the_temperature():
+    temperature = torch.tensor(0.05, requires_grad=True)
+    scores = torch.zeros(2, 3, dtype=torch.bfloat16)
+    loss = memory_loss(
+        scores + torch.tensor([1, 0, 0]), torch.tensor([0, 1], dtype=torch.int32), temperature=temperature
+    )
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert temperature.grad.abs() > 0
+
+
+def naive_discrimination(first: Tensor, second: Tensor, temperature: float) -> float:
+    def probability(i: int, view: Tensor) -> float:
+        return float((first[i] @ view / temperature).exp() / sum((f @ view / temperature).exp() for f in first))
+
+    loss = 0.0
+    for i in range(len(first)):
+        loss -= math.log(probability(i, second[i]))
+        for j in range(len(first)):
+            if j != i:
+                loss -= math.log(1 - probability(i, first[j]))
+    return loss / len(first)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_instance_discrimination_equals_the_formula(temperature):
+    first, second = unit(7, 5, 0), unit(7, 5, 1)
+    expected = naive_discrimination(first.double(), second.double(), temperature)
+    expected += naive_discrimination(second.double(), first.double(), temperature)
+    found = instance_discrimination(first, second, temperature=temperature)
+    assert found.item() == pytest.approx(expected / 2, rel=1e-4)
+    other = instance_discrimination(second, first, temperature=temperature)
+    assert other.item() == pytest.approx(found.item(), rel=1e-6)
+
+
+def test_instance_discrimination_attracts_views_and_repels_images():
+    basis = torch.eye(4)
+    apart = instance_discrimination(basis, basis, temperature=0.1)
+    swapped = instance_discrimination(basis, basis.roll(1, 0), temperature=0.1)
+    together = instance_discrimination(basis[:1].expand(4, 4), basis[:1].expand(4, 4), temperature=0.1)
+    assert apart < 0.01 < together < swapped
+
+
+def test_instance_discrimination_of_equal_images_is_finite():
+    features = torch.ones(2, 4).div(2).requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = instance_discrimination(features, features, temperature=0.001)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert loss.isfinite()
+    assert features.grad.isfinite().all()
+
+
+def test_wrong_values_are_refused():
+    with pytest.raises(ValueError, match="temperature above 0, got 0.0"):
+        memory_loss(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), temperature=0.0)
+    with pytest.raises(ValueError, match="temperature"):
+        instance_discrimination(unit(3, 2, 0), unit(3, 2, 0), temperature=-0.1)
+    with pytest.raises(ValueError, match="at least 2 images"):
+        instance_discrimination(unit(1, 2, 0), unit(1, 2, 0), temperature=0.1)
