@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float32, Int32, Integer
+from jaxtyping import Float32, Float64, Int32, Integer
 
 from reidlib.images.table import split_rows
 from reidlib.labels.quality import camera_span, label_quality, silhouette
@@ -72,7 +73,7 @@ def retrieval_report(
         identities: those that are known.
         embedded: model name -> split -> embeddings; the last model's ranked lists are kept.
         reranking: report re-ranking too.
-        ranked_queries: number of ranked lists, of queries spread evenly over the table (whose order is a hash).
+        ranked_queries: number of ranked lists, of queries spread from the best found to the worst.
     """
     facts = {}
     for split in ("query", "gallery"):
@@ -80,7 +81,9 @@ def retrieval_report(
         facts[split] = known_identities(rows["image"], identities), rows["camera"].to_numpy()
     if not all((numbers > 0).any() for numbers, _ in facts.values()):
         return RetrievalReport()
-    named = {f"{side}_{what}": fact for side in facts for what, fact in zip(("identities", "cameras"), facts[side])}
+    (query_identities, query_cameras), (gallery_identities, gallery_cameras) = facts["query"], facts["gallery"]
+    gallery: dict[str, Any] = {"gallery_identities": gallery_identities, "gallery_cameras": gallery_cameras}
+    named: dict[str, Any] = {"query_identities": query_identities, "query_cameras": query_cameras, **gallery}
     results = {}
     for name, splits in embedded.items():
         results[name] = evaluate(splits["query"], splits["gallery"], **named)
@@ -88,11 +91,17 @@ def retrieval_report(
             tiles = reranked_tiles(splits["query"], splits["gallery"], **vars(reranking))
             results[f"{name}_reranked"] = evaluate_tiles(tiles, **named)
     lists = {}
-    for row in np.unique(np.linspace(0, len(splits["query"]) - 1, ranked_queries).astype(int)).tolist():
-        query = {"identity": int(facts["query"][0][row]), "camera": int(facts["query"][1][row])}
-        known = {name: fact for name, fact in named.items() if name.startswith("gallery")}
-        lists[row] = ranked_list(splits["query"][row], splits["gallery"], **query, **known)
+    for row in choose_queries(results[name].average_precisions, count=ranked_queries):
+        identity, camera = int(query_identities[row]), int(query_cameras[row])
+        lists[row] = ranked_list(splits["query"][row], splits["gallery"], identity=identity, camera=camera, **gallery)
     return RetrievalReport(results, facts, lists)
+
+
+def choose_queries(average_precisions: Float64[np.ndarray, "q"], *, count: int) -> list[int]:
+    """Up to `count` query rows, evenly from the best average precision to the worst; ignored queries (NaN) never."""
+    ordered = np.argsort(-average_precisions, kind="stable")[: int(np.isfinite(average_precisions).sum())]
+    places = np.linspace(0, ordered.size - 1, min(count, ordered.size)).round().astype(np.int64)
+    return [int(row) for row in ordered[places]]
 
 
 def known_identities(images: pd.Series, identities: pd.DataFrame) -> Int32[np.ndarray, "n"]:
@@ -143,5 +152,5 @@ def quality_tables(name: str, epochs: pd.DataFrame, identities: Int32[np.ndarray
     for epoch, part in epochs.groupby("epoch"):
         labels = np.full(len(identities), -1, np.int32)
         labels[part["row"].to_numpy()] = part["label"].to_numpy()
-        rows.append({"epoch": int(epoch) + 1, **label_quality(labels[known], identities[known])})
+        rows.append({"epoch": int(str(epoch)) + 1, **label_quality(labels[known], identities[known])})
     return {f"label_quality_{name}": pd.DataFrame(rows)} if known.any() else {}

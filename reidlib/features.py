@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -69,23 +68,28 @@ def embed_together(models: Sequence[Embedder], images: Images, *, flip: bool = F
     return joined([embed(model.to(device()), images, flip=flip) for model in models])
 
 
-def initial_embeddings(
-    model: Embedder,
-    images: Images,
-    *,
-    descriptor: Literal["network", "colour_stripes", "both"],
-    batch_size: int,
-) -> Embeddings:
-    """Embed images before any training: by the network, by colours in horizontal stripes, or by both side by side.
+def initial_embeddings(model: Embedder, images: Images, *, descriptor: str, batch_size: int) -> Embeddings:
+    """Embed images before any training.
 
-    From random weights colours tell more than the network, see `reidlib.images.colour`.
+    Args:
+        model: used by the descriptor `network`.
+        images: packed RGB crops.
+        descriptor: `network`; or, where the weights are random and tell little, `colour_stripes` (histograms of
+            horizontal stripes) or `balanced_stripes` (the same after grey-world balance, the middle of the crop
+            counting more; strong where cameras differ by white balance and exposure). See `reidlib.images.colour`.
+        batch_size: of the network.
+
+    Raises:
+        ValueError: for an unknown descriptor.
     """
-    parts = []
-    if descriptor in ("network", "both"):
-        parts.append(embed(model, images, batch_size=batch_size))
-    if descriptor in ("colour_stripes", "both"):
-        parts.append(colour_stripes(images))
-    return joined(parts)
+    match descriptor:
+        case "network":
+            return embed(model, images, batch_size=batch_size)
+        case "colour_stripes":
+            return colour_stripes(images)
+        case "balanced_stripes":
+            return colour_stripes(images, balance=True, focus=0.25)
+    raise ValueError(f"extract.descriptor: expected network, colour_stripes or balanced_stripes; found {descriptor!r}")
 
 
 def write_embeddings(path: Path, embeddings: Embeddings) -> None:

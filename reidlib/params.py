@@ -92,7 +92,7 @@ class Extract(Section):
     """The initial features."""
 
     weights: str
-    descriptor: Literal["network", "colour_stripes", "both"]
+    descriptor: Literal["network", "colour_stripes", "balanced_stripes"]
     batch_size: Count
 
 
@@ -125,9 +125,9 @@ class Infomap(Section):
     """Infomap on the k-NN links of the embeddings."""
 
     name: Literal["infomap"]
-    k: Count
+    k1: Annotated[int, Field(ge=2)]
     min_similarity: Share
-    min_cluster_size: Count
+    smallest: Count
 
 
 class Kmeans(Section):

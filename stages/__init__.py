@@ -7,6 +7,7 @@ dvc.yaml is the only place with paths. Values come from params.yaml, through ``r
 import argparse
 import inspect
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -15,6 +16,9 @@ from pathlib import Path
 import pandas as pd
 
 from reidlib.artifacts import atomic_file
+
+# Idle OpenMP threads sleep instead of spinning, which on a machine with other work makes training several times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def run(main: Callable[..., None]) -> None:

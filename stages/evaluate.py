@@ -35,7 +35,8 @@ def main(
     who, (ids, cameras) = read_identities(identities, index), read_training(images, **params.cameras())
     crops = {split: open_split(images, split) for split in index["split"].unique()}
     initial = {split: open_embeddings(features / f"{split}.npy", images=len(crops[split])) for split in crops}
-    embedded, tables, values = {"initial": initial}, {}, {}
+    embedded, tables = {"initial": initial}, {}
+    values: dict[str, float] = {}
     for name, folder in {"intra": intra, "inter": inter}.items():
         models, labels = load_embedders(folder), read_labels(folder / "labels.parquet", images=ids)
         embedded[name] = {split: embed_together(models, crops[split], flip=params.evaluate.flip) for split in crops}

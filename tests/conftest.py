@@ -3,6 +3,7 @@
 import pkgutil
 
 import jaxtyping
+
 import reidlib
 
 MODULES = [

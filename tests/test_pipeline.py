@@ -1,6 +1,7 @@
 """dvc.yaml says all that a result depends on, no more and no less, and no identity reaches training."""
 
 import ast
+from itertools import pairwise
 from pathlib import Path
 
 import grimp
@@ -93,7 +94,7 @@ def test_only_evaluate_depends_on_identities():
 def test_every_path_in_a_command_is_a_dependency_or_an_output():
     for name, stage in STAGES.items():
         words = stage["cmd"].split()
-        paths = {word for before, word in zip(words, words[1:], strict=False) if before.startswith("--")}
+        paths = {word for before, word in pairwise(words) if before.startswith("--")}
         outs = [next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"] + stage.get("metrics", [])]
         named = {*stage["deps"], *outs}
         missing = {path for path in paths if path not in named and not any(dep.startswith(f"{path}/") for dep in named)}

@@ -1,5 +1,8 @@
 """Infomap on the k-NN graph of the embeddings."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 from jaxtyping import Float, Int32
 
@@ -56,8 +59,11 @@ def infomap_from_neighbours(
     if kept.any():
         network = Infomap(two_level=True, directed=True, seed=seed % 2**31 + 1, silent=True)
         network.add_links(np.column_stack([source[kept], target[kept], weights[kept]]).astype(np.float64))
-        modules = network.run().modules()
-        labels[np.fromiter(modules.keys(), np.int64, len(modules))] = np.fromiter(
-            modules.values(), np.int64, len(modules)
-        )
+        with TemporaryDirectory() as folder:
+            # Through a file: infomap's own iterators crash the process where faiss was imported after infomap,
+            # because both register SWIG's iterator type under one name.
+            path = Path(folder) / "modules.clu"
+            network.run().write_clu(str(path))
+            nodes, modules = np.loadtxt(path, dtype=np.int64, comments="#", usecols=(0, 1), ndmin=2).T
+        labels[nodes] = modules
     return number_clusters(labels, smallest=smallest)

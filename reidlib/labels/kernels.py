@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit, prange
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def kth_distances(starts: np.ndarray, columns: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
     """Distance of each row to its k-th nearest row (itself first), 1 where fewer are stored."""
     n = len(starts) - 1
@@ -32,7 +32,7 @@ def kth_distances(starts: np.ndarray, columns: np.ndarray, values: np.ndarray, k
     return result
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def upper_distances(starts: np.ndarray, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
     """The stored distances of the pairs i < j."""
     n = len(starts) - 1
@@ -50,7 +50,7 @@ def upper_distances(starts: np.ndarray, columns: np.ndarray, values: np.ndarray)
     return result
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def core_points(
     starts: np.ndarray, columns: np.ndarray, values: np.ndarray, eps: float, min_samples: int
 ) -> np.ndarray:
@@ -66,7 +66,7 @@ def core_points(
     return core
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def dbscan(starts: np.ndarray, columns: np.ndarray, values: np.ndarray, eps: float, core: np.ndarray) -> np.ndarray:
     """Clusters grown from each unlabelled core point in row order: scikit-learn's order, so its numbers too."""
     n = len(starts) - 1
@@ -93,7 +93,7 @@ def dbscan(starts: np.ndarray, columns: np.ndarray, values: np.ndarray, eps: flo
     return labels
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, nogil=True, parallel=True)
 def silhouettes(
     starts: np.ndarray, columns: np.ndarray, values: np.ndarray, labels: np.ndarray, sizes: np.ndarray, chunk: int
 ) -> np.ndarray:

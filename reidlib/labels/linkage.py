@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float64, Int32
 
-from reidlib.labels import linkage_kernels
+from reidlib.labels import dendrogram_kernels, linkage_kernels
 from reidlib.labels.graphs import Distances, graph_arrays, pair_quantile
 from reidlib.labels.numbering import number_clusters
 
@@ -14,11 +14,11 @@ def average_linkage(distances: Distances) -> Float64[np.ndarray, "m 4"]:
     The average distance of clusters A and B is 1 - S(A, B) / (|A| |B|), where S sums the similarities of the stored
     pairs alone. The rule is reducible, so a nearest-neighbour chain [Müllner, arXiv:1109.2378] finds the
     merges of scipy.cluster.hierarchy.linkage(method="average") on the dense matrix. Each of its at most 3n
-    steps reads one cluster's row; memory is 12 bytes per stored entry plus some arrays of n.
+    steps reads one cluster's row; memory is 8 bytes per stored entry plus some arrays of n.
 
-    Similarities are summed in fixed point (steps of at most 2^-30 for any graph that fits in memory, mostly
-    2^-40). Ties are broken as scipy breaks them: the previous cluster of the chain, else the lowest slot, where a
-    merged cluster keeps the higher slot of the two.
+    Similarities are summed in whole numbers of 2^-31, exact but for distances below 2^-8. Ties are broken as scipy
+    breaks them: the previous cluster of the chain, else the lowest slot, where a merged cluster keeps the
+    higher slot of the two.
 
     Returns:
         float64 rows (cluster, cluster, height, size): m = n - (connected components of the pairs below 1); what is
@@ -29,15 +29,13 @@ def average_linkage(distances: Distances) -> Float64[np.ndarray, "m 4"]:
     """
     starts, columns, values = graph_arrays(distances)
     n = len(starts) - 1
-    total = float(len(values)) - float(values.sum(dtype=np.float64))
-    scale = 2.0 ** min(44, int(np.floor(61 - np.log2(max(total, 1.0)))))  # sums stay below 2^62
-    sums = linkage_kernels.fixed_point(values, scale)
-    first, second, similarity = linkage_kernels.chain(starts, columns.copy(), sums)
+    words = linkage_kernels.similarities(values)
+    first, second, similarity = linkage_kernels.chain(starts, columns.copy(), words)
     if np.isnan(similarity).any():
         raise ValueError("linkage: distances: expected a symmetric graph, found a pair stored on one side alone")
-    heights = 1 - similarity / scale
+    heights = 1 - similarity * linkage_kernels.UNIT
     order = np.argsort(heights, kind="stable")
-    return linkage_kernels.numbered_merges(n, first[order], second[order], heights[order])
+    return dendrogram_kernels.numbered_merges(n, first[order], second[order], heights[order])
 
 
 def linkage(
@@ -75,7 +73,7 @@ def linkage(
         merges = merges[: n - int(limits["n_clusters"])]
     else:
         merges = merges[merges[:, 2] <= limits["distance_threshold"]]
-    return number_clusters(linkage_kernels.cut(n, merges), smallest=2)
+    return number_clusters(dendrogram_kernels.cut(n, merges), smallest=2)
 
 
 def resolve_cut(

@@ -1,41 +1,99 @@
 """Numba kernels of average linkage on a sparse graph: the nearest-neighbour chain over sums of similarities.
 
 Between clusters A and B the average distance is 1 - S(A, B) / (|A| |B|), S the sum of the similarities 1 - d of the
-stored pairs. Sums are fixed-point int64, so that S(A, B) does not depend on the order of the additions: equal sums
-compare equal from either side, and the result does not depend on rounding, threads or machine.
+stored pairs. Sums are whole numbers of 2^-31, so that S(A, B) does not depend on the order of the additions: equal sums
+compare equal from either side, and the result does not depend on rounding or machine.
+
+A cluster's row is a chain of segments, each in the room of one original row: first the rows of its members as they
+were (*raw*: a slot of column and similarity per entry), later one entry per neighbouring cluster (*packed*: the sums
+take 64 bits, so two entries take three slots, the third holding the upper halves). So 8 bytes per stored pair suffice.
 """
 
 import numpy as np
 from numba import njit
 
+UNIT = 2.0**-31
 
-@njit(cache=True)
-def fixed_point(values: np.ndarray, scale: float) -> np.ndarray:
-    """Similarities 1 - d in units of 1 / scale; at least one unit where d < 1, 0 where d = 1."""
-    sums = np.zeros(len(values), dtype=np.int64)
+
+@njit(cache=True, nogil=True)
+def similarities(values: np.ndarray) -> np.ndarray:
+    """Similarities 1 - d in units of 2^-31 (exact from d = 2^-8 on); at least one unit where d < 1, 0 where d = 1."""
+    words = np.zeros(len(values), dtype=np.uint32)
     for p in range(len(values)):
         if values[p] < 1.0:
-            sums[p] = np.int64(np.maximum(1.0, np.rint((1.0 - np.float64(values[p])) * scale)))
-    return sums
+            words[p] = np.uint32(np.maximum(1.0, np.rint((1.0 - np.float64(values[p])) / UNIT)))
+    return words
 
 
-@njit(cache=True, inline="always")
-def _find(parent: np.ndarray, i: int) -> int:
-    """Root of i, halving the path."""
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
+@njit(cache=True, nogil=True)
+def row_maxima(starts: np.ndarray, columns: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each row's most similar other row, the lowest where several are (-1: none), and that similarity."""
+    n = len(starts) - 1
+    nearest = np.full(n, -1, dtype=np.int32)
+    highest = np.zeros(n, dtype=np.uint32)
+    for i in range(n):
+        for p in range(starts[i], starts[i + 1]):
+            if words[p] > highest[i] and columns[p] != i:
+                highest[i] = words[p]
+                nearest[i] = columns[p]
+    return nearest, highest
 
 
-@njit(cache=True)
-def _rewrite(
+@njit(cache=True, nogil=True)
+def _gather(
+    cluster: int,
+    starts: np.ndarray,
+    columns: np.ndarray,
+    words: np.ndarray,
+    parent: np.ndarray,
+    packed: np.ndarray,
+    following: np.ndarray,
+    totals: np.ndarray,
+    touched: np.ndarray,
+) -> tuple[int, int, int]:
+    """Sum a cluster's row per neighbouring cluster into ``totals``: neighbours found, entries read, room if packed."""
+    entries = 0
+    found = 0
+    room = 0
+    segment = cluster
+    while segment != -1:
+        begin, end = starts[segment], starts[segment + 1]
+        room += (end - begin) // 3 * 2
+        count = end - begin if packed[segment] < 0 else packed[segment]
+        raw = packed[segment] < 0
+        slot = begin
+        for e in range(count):
+            other = columns[slot]
+            while parent[other] != other:  # the root, halving the path
+                parent[other] = parent[parent[other]]
+                other = parent[other]
+            amount = np.int64(words[slot])
+            slot += 1
+            if not raw:
+                if e & 1:
+                    amount |= np.int64(words[slot]) << 32
+                    slot += 1
+                else:
+                    amount |= np.int64(columns[slot + 1]) << 32
+            if other != cluster and amount != 0:
+                total = totals[other]
+                if total == 0:
+                    touched[found] = other
+                    found += 1
+                totals[other] = total + amount
+        entries += count
+        segment = following[segment]
+    return found, entries, room
+
+
+@njit(cache=True, nogil=True)
+def _pack(
     cluster: int,
     found: int,
     starts: np.ndarray,
     columns: np.ndarray,
-    sums: np.ndarray,
-    used: np.ndarray,
+    words: np.ndarray,
+    packed: np.ndarray,
     following: np.ndarray,
     tail: np.ndarray,
     totals: np.ndarray,
@@ -45,10 +103,19 @@ def _rewrite(
     segment = cluster
     written = 0
     while True:
-        used[segment] = min(found - written, starts[segment + 1] - starts[segment])
-        for p in range(starts[segment], starts[segment] + used[segment]):
-            columns[p] = touched[written]
-            sums[p] = totals[touched[written]]
+        begin = starts[segment]
+        packed[segment] = min(found - written, (starts[segment + 1] - begin) // 3 * 2)
+        slot = begin
+        for e in range(packed[segment]):
+            other = touched[written]
+            columns[slot] = other
+            words[slot] = np.uint32(totals[other] & 0xFFFFFFFF)
+            slot += 1
+            if e & 1:
+                words[slot] = np.uint32(totals[other] >> 32)
+                slot += 1
+            else:
+                columns[slot + 1] = np.int32(totals[other] >> 32)
             written += 1
         if written == found:
             break
@@ -57,44 +124,7 @@ def _rewrite(
     tail[cluster] = segment
 
 
-@njit(cache=True)
-def _compact(
-    cluster: int,
-    starts: np.ndarray,
-    columns: np.ndarray,
-    sums: np.ndarray,
-    parent: np.ndarray,
-    used: np.ndarray,
-    following: np.ndarray,
-    tail: np.ndarray,
-    totals: np.ndarray,
-    touched: np.ndarray,
-) -> int:
-    """Bring a cluster's row up to date: one entry per neighbouring cluster. Leaves the sums in ``totals``.
-
-    A row is a chain of the segments of its members' original rows, ``used[s]`` entries of segment s being live.
-    Entries keep the numbers they were written with; ``parent`` says which cluster those have become.
-    """
-    entries = 0
-    found = 0
-    segment = cluster
-    while segment != -1:
-        for p in range(starts[segment], starts[segment] + used[segment]):
-            other = _find(parent, columns[p])
-            if other == cluster or sums[p] == 0:
-                continue
-            if totals[other] == 0:
-                touched[found] = other
-                found += 1
-            totals[other] += sums[p]
-        entries += used[segment]
-        segment = following[segment]
-    if found < entries:  # something merged since: write the row again, into the same segments
-        _rewrite(cluster, found, starts, columns, sums, used, following, tail, totals, touched)
-    return found
-
-
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _closest(
     cluster: int, preferred: int, found: int, size: np.ndarray, totals: np.ndarray, touched: np.ndarray
 ) -> tuple[int, float]:
@@ -111,7 +141,7 @@ def _closest(
     return best, highest
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _join(gone: int, kept: int, size: np.ndarray, parent: np.ndarray, following: np.ndarray, tail: np.ndarray) -> None:
     """Merge a cluster into another: its row is hung onto the other's as it is."""
     size[kept] += size[gone]
@@ -121,9 +151,9 @@ def _join(gone: int, kept: int, size: np.ndarray, parent: np.ndarray, following:
     tail[kept] = tail[gone]
 
 
-@njit(cache=True)
-def chain(starts: np.ndarray, columns: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All merges of positive mean similarity, in chain order; overwrites ``columns`` and ``sums``.
+@njit(cache=True, nogil=True)
+def chain(starts: np.ndarray, columns: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All merges of positive mean similarity, in chain order; overwrites ``columns`` and ``words``.
 
     The chain starts at the lowest cluster left, steps to the nearest neighbour while that is strictly nearer, and
     merges reciprocal neighbours into the higher slot: scipy's order, so that exact ties are broken as it does.
@@ -134,7 +164,9 @@ def chain(starts: np.ndarray, columns: np.ndarray, sums: np.ndarray) -> tuple[np
     parent = np.arange(n, dtype=np.int32)
     tail = np.arange(n, dtype=np.int32)
     following = np.full(n, -1, dtype=np.int32)
-    used = starts[1:] - starts[:-1]
+    packed = np.full(n, -1, dtype=np.int64)
+    nearest, nearness = row_maxima(starts, columns, words)
+    approach = np.zeros(n, dtype=np.float64)  # similarity of each cluster on the path to the one before it
     size = np.ones(n, dtype=np.int64)
     totals = np.zeros(n, dtype=np.int64)
     touched = np.empty(n, dtype=np.int32)
@@ -157,8 +189,16 @@ def chain(starts: np.ndarray, columns: np.ndarray, sums: np.ndarray) -> tuple[np
             length = 1
         top = path[length - 1]
         previous = path[length - 2] if length > 1 else -1
-        found = _compact(top, starts, columns, sums, parent, used, following, tail, totals, touched)
-        best, highest = _closest(top, previous, found, size, totals, touched)
+        if size[top] == 1 and nearest[top] != -1 and size[nearest[top]] == 1:
+            # Both as they were: no cluster made since can be nearer than its nearest member was.
+            best, highest = nearest[top], np.float64(nearness[top])
+            if previous != -1 and approach[length - 1] == highest:
+                best = previous
+        else:
+            found, entries, room = _gather(top, starts, columns, words, parent, packed, following, totals, touched)
+            if found < entries and found <= room:
+                _pack(top, found, starts, columns, words, packed, following, tail, totals, touched)
+            best, highest = _closest(top, previous, found, size, totals, touched)
         if best == -1:  # nothing left to merge with below distance 1
             if length > 1:  # but the cluster before has it as a neighbour: not symmetric
                 return first[:0], second[:0], np.full(1, np.nan)
@@ -167,6 +207,7 @@ def chain(starts: np.ndarray, columns: np.ndarray, sums: np.ndarray) -> tuple[np
             continue
         if position[best] == -1:
             path[length] = best
+            approach[length] = highest
             position[best] = length
             length += 1
             continue
@@ -180,33 +221,3 @@ def chain(starts: np.ndarray, columns: np.ndarray, sums: np.ndarray) -> tuple[np
         merges += 1
         _join(gone, kept, size, parent, following, tail)
     return first[:merges], second[:merges], similarity[:merges]
-
-
-@njit(cache=True)
-def numbered_merges(n: int, first: np.ndarray, second: np.ndarray, heights: np.ndarray) -> np.ndarray:
-    """Scipy's linkage rows from slot merges sorted by height: cluster n + r is the one made by row r."""
-    rows = np.empty((len(first), 4), dtype=np.float64)
-    parent = np.arange(n, dtype=np.int32)
-    number = np.arange(n, dtype=np.int64)
-    size = np.ones(n, dtype=np.int64)
-    for r in range(len(first)):
-        a, b = _find(parent, first[r]), _find(parent, second[r])
-        rows[r, 0], rows[r, 1] = min(number[a], number[b]), max(number[a], number[b])
-        rows[r, 2] = heights[r]
-        parent[a] = b
-        size[b] += size[a]
-        rows[r, 3] = size[b]
-        number[b] = n + r
-    return rows
-
-
-@njit(cache=True)
-def cut(n: int, rows: np.ndarray) -> np.ndarray:
-    """A cluster number per row after the given merges (any numbers, equal inside a cluster)."""
-    above = np.arange(n + len(rows), dtype=np.int64)
-    for r in range(len(rows)):
-        above[np.int64(rows[r, 0])] = n + r
-        above[np.int64(rows[r, 1])] = n + r
-    for i in range(n + len(rows) - 1, -1, -1):
-        above[i] = above[above[i]]
-    return above[:n]

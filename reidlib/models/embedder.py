@@ -42,7 +42,7 @@ class Embedder(nn.Module):
         self.architecture = architecture
         self.backbone = backbone(architecture.backbone, last_stride=architecture.last_stride)
         self.pool = POOLINGS[architecture.pooling](architecture.gem_power)
-        self.neck = nn.BatchNorm1d(self.backbone.num_features)
+        self.neck = nn.BatchNorm1d(int(str(self.backbone.num_features)))
         group_norms(self, group=architecture.batch_norm_group)
         self.neck.bias.requires_grad_(False)
 

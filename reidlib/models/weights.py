@@ -66,14 +66,15 @@ def _file(name: str, folder: Path) -> dict[str, Tensor]:
     if Path(name).name != name or not path.is_file():
         found = sorted(entry.name for entry in folder.glob("*") if not entry.name.startswith("."))
         raise ValueError(
-            f"extract.weights={name}: expected imagenet, random or the name of a file in {folder}/ (found: {_some(found)})"
+            f"extract.weights={name}: expected imagenet, random or the name of a file in {folder}/ "
+            f"(found there: {_some(found)})"
         )
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(
-            f"{path}: expected safetensors (*.safetensors) or a plain state dict; it cannot be read as such, and nothing "
-            f"else is ever unpickled: {str(error).splitlines()[0]}"
+            f"{path}: expected safetensors (*.safetensors) or a plain state dict; it cannot be read as such, and "
+            f"nothing else is ever unpickled: {str(error).splitlines()[0]}"
         ) from error
     if isinstance(state, dict):
         state = state.get("state_dict", state.get("model", state))

@@ -10,11 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float32, Int32
-from rich.progress import track
 from torch import Tensor
 
 from reidlib.neighbours import search_kernels as kernels
-from reidlib.neighbours.blocks import row_blocks, run_blocks
+from reidlib.neighbours.blocks import row_blocks, run_blocks, shown
 
 TILE_ROWS = 2048
 BLOCK_ROWS = 4096
@@ -66,8 +65,7 @@ def nearest_by_candidates(
         np.empty((n, capacity), np.int32),
         _margins(rows, columns),
     )
-    tops = range(0, n, TILE_ROWS)
-    for top in track(tops, "nearest neighbours", transient=True) if n > 4 * TILE_ROWS else tops:
+    for top in shown(range(0, n, TILE_ROWS), "nearest neighbours"):
         for left in range(top if same else 0, len(embeddings), TILE_ROWS):
             _offer(rows, columns, (top, left), same, state, wanted)
     return _settled(embeddings, queries, state, wanted, k)
@@ -85,8 +83,7 @@ def nearest_by_faiss(
     scores, columns = np.empty((len(asked), taken), np.float32), np.empty((len(asked), taken), np.int32)
     index = faiss.IndexFlatIP(d)
     index.add(embeddings)
-    starts = range(0, len(asked), BLOCK_ROWS)
-    for start in track(starts, "nearest neighbours", transient=True) if len(asked) > 4 * BLOCK_ROWS else starts:
+    for start in shown(range(0, len(asked), BLOCK_ROWS), "nearest neighbours"):
         rows = slice(start, start + BLOCK_ROWS)
         scores[rows], columns[rows] = index.search(asked[rows], taken)
     margin = 2 * (d * 2.0**-23 + 1e-6)

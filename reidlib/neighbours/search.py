@@ -16,7 +16,7 @@ from reidlib.neighbours import search_kernels as kernels
 from reidlib.neighbours.candidates import nearest_by_candidates, nearest_by_faiss
 from reidlib.neighbours.search_torch import nearest_on_device
 
-BFLOAT16_LENGTH = 384  # shorter rows: the product is no longer what costs
+BFLOAT16_LENGTH = 512  # shorter rows: the product is no longer what costs
 NORM_TOLERANCE = 0.01
 
 

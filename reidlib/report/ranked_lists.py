@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, Int, UInt8
+from jaxtyping import Int, UInt8
 
 from reidlib.report.style import NEUTRAL, PAD, RIGHT, TEXT, WRONG, new_figure, save, show_image, show_text
 
@@ -23,13 +23,6 @@ class Split:
     images: UInt8[np.ndarray, "n h w 3"]
     identities: Int[np.ndarray, "n"]
     cameras: Int[np.ndarray, "n"]
-
-
-def choose_queries(average_precisions: Float64[np.ndarray, "q"], *, count: int) -> list[int]:
-    """Up to `count` query rows, evenly from the best average precision to the worst; ignored queries (NaN) never."""
-    ordered = np.argsort(-average_precisions, kind="stable")[: int(np.isfinite(average_precisions).sum())]
-    places = np.linspace(0, ordered.size - 1, min(count, ordered.size)).round().astype(np.int64)
-    return [int(row) for row in ordered[places]]
 
 
 def draw_ranked_lists(

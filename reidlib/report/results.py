@@ -9,6 +9,7 @@ from jaxtyping import Int
 
 from reidlib.report.curves import draw_cmc, draw_curves
 from reidlib.report.ranked_lists import Split, draw_ranked_lists
+from reidlib.report.tables import MODELS
 
 TITLES = {
     "train_intra": "Training inside cameras (train_intra)",
@@ -40,7 +41,7 @@ def draw_results(
     for name, table in curves.items():
         draw_curves(table, folder / f"{name}.png", title=TITLES.get(name, name))
     if len(cmc):
-        models = {name: cmc[name].to_numpy() for name in cmc.columns if name != "rank" and "reranked" not in name}
+        models = {title: cmc[name].to_numpy() for name, title in MODELS.items() if name in cmc.columns}
         draw_cmc(models, folder / "cmc.png", title="Queries found by rank")
     if lists and query is not None and gallery is not None:
         draw_ranked_lists(query, gallery, lists, folder / "ranked_lists.png", title="Ranked lists of the final model")

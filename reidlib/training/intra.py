@@ -21,7 +21,8 @@ class IntraTraining:
     Attributes:
         models: one shared network, or one per camera in the order of the camera numbers.
         labels: the local labels of the kept epoch, unique over cameras.
-        curves: epoch, loss, learning_rate, clusters, outlier_share, silhouette, and camera where there are several runs.
+        curves: epoch, loss, learning_rate, clusters, outlier_share, silhouette, and camera
+            where there are several runs.
         epochs: epoch, row and label of every image in every epoch.
     """
 

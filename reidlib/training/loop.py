@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float32, Int32, Integer, UInt8
-
 from rich.progress import track
 from torch import Tensor
 
@@ -114,7 +113,7 @@ def train(
         ValueError: where the loss is not finite, with the epoch and the learning rate; and what `label` raises.
     """
     where = device()
-    model.to(where, memory_format=torch.channels_last)
+    model.to(where).to(memory_format=torch.channels_last)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.Adam(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     decay = torch.optim.lr_scheduler.StepLR(optimiser, settings.decay_every, settings.decay_factor)
@@ -123,50 +122,71 @@ def train(
     for epoch in range(settings.epochs):
         embeddings = embed(model, images)
         labelled = label(epoch, embeddings)
-        labels = labelled.labels
-        memory = ClusterMemory.from_embeddings(
-            embeddings, labels, momentum=settings.momentum, cameras=cameras if settings.within_cameras else None
-        ).to(where)
-        sample = camera_pk_batches if settings.within_cameras else pk_batches
-        batches = sample(
-            labels,
-            cameras,
-            identities_per_batch=settings.clusters_per_batch,
-            images_per_identity=settings.images_per_cluster,
-            batches=settings.iterations,
-            generator=generator,
+        known = cameras if settings.within_cameras else None
+        memory = ClusterMemory.from_embeddings(embeddings, labelled.labels, momentum=settings.momentum, cameras=known)
+        rate = float(optimiser.param_groups[0]["lr"])
+        started = perf_counter()
+        losses = _train_epoch(
+            model, memory.to(where), optimiser, images, labelled.labels, cameras, settings=settings, generator=generator
         )
-        started, losses, drawn = perf_counter(), [], 0
-        model.train()
-        for rows in track(batches, f"epoch {epoch + 1}", total=settings.iterations, transient=True):
-            batch = augment(images, generator, settings=settings.augmentation, rows=rows, channels_last=True).to(where)
-            features = model(batch)
-            target = torch.from_numpy(labels[rows].astype(np.int64))
-            own = torch.from_numpy(cameras[rows].astype(np.int64)) if settings.within_cameras else None
-            loss = memory_loss(memory.scores(features, own), target.to(where), temperature=settings.temperature)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            memory.update(features, target)
-            losses.append(loss.detach())
-            drawn += len(rows)
-        rate = decay.get_last_lr()[0]
-        decay.step()
-        curve = {"epoch": epoch + 1, "loss": _mean(losses, epoch, rate), "learning_rate": rate, **labelled.measures}
-        history.curves.append(curve)
-        history.labels.append(labels)
         now = perf_counter()
+        curve: dict[str, float] = {
+            "epoch": epoch + 1,
+            "loss": _mean(losses, epoch, rate),
+            "learning_rate": rate,
+            **labelled.measures,
+        }
+        history.curves.append(curve)
+        history.labels.append(labelled.labels)
+        decay.step()
+        drawn = settings.iterations * settings.clusters_per_batch * settings.images_per_cluster
         left = (now - began) / (epoch + 1) * (settings.epochs - epoch - 1)
-        print(
-            _line(curve, of=settings.epochs, images_per_second=drawn / (now - started), seconds_left=left), flush=True
-        )
+        line = _line(curve, of=settings.epochs, images_per_second=drawn / (now - started), seconds_left=left)
+        print(line, flush=True)
     model.eval()
     return history
 
 
-def _mean(losses: list[Tensor], epoch: int, rate: float) -> float:
+def _train_epoch(
+    model: Embedder,
+    memory: ClusterMemory,
+    optimiser: torch.optim.Optimizer,
+    images: UInt8[np.ndarray, "n h w 3"],
+    labels: Int32[np.ndarray, "n"],
+    cameras: Integer[np.ndarray, "n"],
+    *,
+    settings: Settings,
+    generator: np.random.Generator,
+) -> Float32[Tensor, "iterations"]:
+    """Take the batches of one epoch; return their losses, on the device: nothing here waits for it."""
+    where = memory.centres.device
+    batches = (camera_pk_batches if settings.within_cameras else pk_batches)(
+        labels,
+        cameras,
+        identities_per_batch=settings.clusters_per_batch,
+        images_per_identity=settings.images_per_cluster,
+        batches=settings.iterations,
+        generator=generator,
+    )
+    losses = []
+    model.train()
+    for rows in track(batches, "training", total=settings.iterations, transient=True):
+        batch = augment(images, generator, settings=settings.augmentation, rows=rows, channels_last=True)
+        target = torch.from_numpy(labels[rows].astype(np.int64))
+        own = torch.from_numpy(cameras[rows].astype(np.int64)) if settings.within_cameras else None
+        features = model(batch.to(where))
+        loss = memory_loss(memory.scores(features, own), target.to(where), temperature=settings.temperature)
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+        memory.update(features, target)
+        losses.append(loss.detach())
+    return torch.stack(losses)
+
+
+def _mean(losses: Tensor, epoch: int, rate: float) -> float:
     """Read the epoch's losses from the device, once."""
-    mean = torch.stack(losses).mean().item()
+    mean = float(losses.mean())
     if not np.isfinite(mean):
         raise ValueError(
             f"training diverged: the loss of epoch {epoch + 1} is {mean} at learning rate {rate:g}; lower "
@@ -181,6 +201,6 @@ def _line(curve: dict[str, float], *, of: int, images_per_second: float, seconds
         f"{name} {value:.4g}" for name, value in curve.items() if name not in ("epoch", "learning_rate")
     )
     return (
-        f"epoch {curve['epoch']:>3}/{of}  {measures}  {images_per_second:,.0f} images/s  "
+        f"epoch {curve['epoch']:>3.0f}/{of}  {measures}  {images_per_second:,.0f} images/s  "
         f"{int(seconds_left) // 60}:{int(seconds_left) % 60:02d} left"
     )

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -46,3 +50,15 @@ def test_finds_the_people_and_repeats_itself(people):
     found = infomap(embeddings, seed=3)
     assert label_quality(found, identities)["bcubed_f"] > 0.9
     assert np.array_equal(found, infomap(embeddings, seed=3))
+
+
+def test_faiss_may_be_imported_after_infomap():
+    """Both register SWIG's iterators under one name; whoever reads infomap's through faiss's crashes the process."""
+    program = (
+        "import infomap, faiss, numpy as np\n"
+        "from reidlib.labels.infomap_clusters import infomap_from_neighbours\n"
+        "indices = np.array([[0, 1], [1, 0], [2, 3], [3, 2]], dtype=np.int32)\n"
+        "labels = infomap_from_neighbours(np.ones((4, 2), dtype=np.float32), indices, seed=0, smallest=2)\n"
+        "assert labels.tolist() == [0, 0, 1, 1], labels\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120, cwd=Path(__file__).parents[2])

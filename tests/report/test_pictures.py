@@ -5,9 +5,10 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
+from reidlib.evaluation import choose_queries
 from reidlib.report import contact_sheet, ranked_lists
 from reidlib.report.contact_sheet import draw_contact_sheet
-from reidlib.report.ranked_lists import Split, choose_queries, draw_ranked_lists
+from reidlib.report.ranked_lists import Split, draw_ranked_lists
 from reidlib.report.style import RIGHT, WRONG
 
 

@@ -84,7 +84,7 @@ def test_instance_discrimination_of_equal_images_is_finite():
 
 
 def test_wrong_values_are_refused():
-    with pytest.raises(ValueError, match="temperature above 0, got 0.0"):
+    with pytest.raises(ValueError, match=r"temperature above 0, got 0\.0"):
         memory_loss(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), temperature=0.0)
     with pytest.raises(ValueError, match="temperature"):
         instance_discrimination(unit(3, 2, 0), unit(3, 2, 0), temperature=-0.1)

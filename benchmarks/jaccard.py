@@ -1,0 +1,93 @@
+"""The sparse k-reciprocal Jaccard distance, neighbours being known, against dense arrays by the definition.
+
+    python -m benchmarks.jaccard [--n 12936] [--preset late|early] [--max-distance 0.6] [--json]
+
+Pairs further apart than --max-distance are not stored (clustering by DBSCAN at .6 needs no others); with 1 everything
+is. The dense baseline runs up to --baseline-up-to rows (it holds several N × N arrays) and must agree to 1e-5. Beyond
+200,000 rows, where the exact search takes hours, each row's neighbours are sought among every 20,000 rows of the same
+identities (`sharded`): the graph's time and size are asked for, not its labels.
+"""
+
+import argparse
+
+import numpy as np
+
+from benchmarks.baselines_neighbours import dense_jaccard
+from benchmarks.features import features, purity
+from benchmarks.measure import compare, report
+from reidlib.neighbours.jaccard import jaccard_from_neighbours
+from reidlib.neighbours.search import nearest
+
+EXACT_UP_TO, SHARD_ROWS = 200_000, 20_000
+
+
+def sharded(embeddings: np.ndarray, identities: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    similarities = np.empty((len(embeddings), k), np.float32)
+    indices = np.empty((len(embeddings), k), np.int32)
+    shards = identities % -(-len(embeddings) // SHARD_ROWS)
+    for shard in range(shards.max() + 1):
+        rows = np.flatnonzero(shards == shard)
+        similarities[rows], places = nearest(embeddings[rows], k=k, device="cpu")
+        indices[rows] = rows[places]
+    return similarities, indices
+
+
+def check(matrix, distances: np.ndarray, max_distance: float) -> None:
+    entries = matrix.tocoo()
+    if np.abs(distances[entries.row, entries.col] - entries.data).max() > 1e-5:
+        raise RuntimeError("the distances differ from the definition's")
+    if matrix.nnz < (distances < min(max_distance, 1.0) - 1e-5).sum():
+        raise RuntimeError("pairs are missing")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=12936)
+    parser.add_argument("--d", type=int, default=2048)
+    parser.add_argument("--k1", type=int, default=30)
+    parser.add_argument("--k2", type=int, default=6)
+    parser.add_argument("--preset", choices=["late", "early"], default="late")
+    parser.add_argument("--max-distance", type=float, default=0.6)
+    parser.add_argument("--baseline-up-to", type=int, default=4000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    embeddings, identities, _ = features(options.n, preset=options.preset, d=options.d)
+    exact = options.n <= EXACT_UP_TO
+    if exact:
+        similarities, indices = nearest(embeddings, k=options.k1, device="cpu")
+    else:
+        similarities, indices = sharded(embeddings, identities, options.k1)
+    found = {}
+
+    def ours() -> None:
+        found["ours"] = jaccard_from_neighbours(
+            embeddings, indices, k2=options.k2, max_distance=options.max_distance, similarities=similarities
+        )
+
+    def baseline() -> None:
+        found["dense"] = dense_jaccard(embeddings, indices, k2=options.k2)
+
+    dense = options.n <= options.baseline_up_to
+    figures = compare(ours, baseline if dense else None, repeats=options.repeats)
+    if dense:
+        check(found["ours"], found["dense"], options.max_distance)
+    report(
+        {
+            "benchmark": "jaccard",
+            "size": options.n,
+            "dimension": options.d,
+            "preset": options.preset,
+            "neighbours": "exact" if exact else "sharded",
+            "purity": purity(indices, identities),
+            "max_distance": options.max_distance,
+            "entries_per_row": found["ours"].nnz / options.n,
+            **figures,
+            "baseline": "dense numpy" if dense else None,
+        },
+        as_json=options.json,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Images per second into a training batch, on one core: the fused pass over packed images against one image at a time.
+
+    python -m benchmarks.loader [--json]
+
+The peer is what the published codes run in each worker: decode a JPEG with PIL, then torchvision's transforms of the
+one image. Both read the same pictures from memory and make the same kind of batch. They take turns in one process, on
+one thread, timed in CPU seconds, which other work on the machine disturbs less.
+"""
+
+import argparse
+import io
+import json
+from collections.abc import Callable
+from time import process_time
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision import transforms
+
+from reidlib.images.augment import Augmentation, augment, normalise
+
+BATCH = 64
+IMAGES = 1024
+SETTINGS = Augmentation(gain=0.2, offset=0.1)
+
+
+def images_per_second(height: int, width: int, *, repeats: int) -> dict[str, float]:
+    """Return images per second of each way at one size; medians of alternating runs on one thread."""
+    generator = np.random.default_rng(0)
+    packed = _pictures(generator, height, width)
+    files = [_jpeg(image) for image in packed[: 2 * BATCH]]
+    one_by_one = transforms.Compose(
+        [
+            transforms.Resize((height, width), interpolation=transforms.InterpolationMode.BICUBIC),
+            transforms.RandomHorizontalFlip(),
+            transforms.Pad(SETTINGS.pad),
+            transforms.RandomCrop((height, width)),
+            transforms.ToTensor(),
+            transforms.Normalize(SETTINGS.mean, SETTINGS.std),
+            transforms.RandomErasing(0.5, scale=SETTINGS.erase_area, ratio=SETTINGS.erase_aspect),
+        ]
+    )
+
+    def rows() -> np.ndarray:
+        return generator.integers(0, len(packed), BATCH)
+
+    def peer() -> None:
+        chosen = rows() % len(files)
+        torch.stack([one_by_one(Image.open(io.BytesIO(files[row])).convert("RGB")) for row in chosen])
+
+    ways: dict[str, Callable[[], object]] = {
+        "fused": lambda: augment(packed, generator, settings=SETTINGS, rows=rows()),
+        "fused_channels_last": lambda: augment(packed, generator, settings=SETTINGS, rows=rows(), channels_last=True),
+        "normalise_channels_last": lambda: normalise(
+            packed, mean=SETTINGS.mean, std=SETTINGS.std, rows=rows(), channels_last=True
+        ),
+        "one_by_one": peer,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for repeat in range(repeats + 2):  # two to compile and to warm up
+        for name, way in ways.items():
+            start = process_time()
+            way()
+            if repeat >= 2:
+                seconds[name].append(process_time() - start)
+    return {name: BATCH / float(np.median(times)) for name, times in seconds.items()}
+
+
+def _pictures(generator: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Smooth colours with a little noise, so that JPEG files have the size of photographs."""
+    coarse = generator.integers(0, 256, (IMAGES, height // 16, width // 16, 3)).astype(np.uint8)
+    smooth = coarse.repeat(16, axis=1).repeat(16, axis=2) // 2
+    return smooth + generator.integers(0, 32, smooth.shape, dtype=np.uint8)
+
+
+def _jpeg(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def measure(*, repeats: int = 40) -> dict[str, float]:
+    torch.set_num_threads(1)
+    figures: dict[str, float] = {}
+    for height, width in ((256, 128), (128, 64)):
+        speeds = images_per_second(height, width, repeats=repeats)
+        size = f"{height}x{width}"
+        figures |= {f"{name}_{size}_images_per_second": speed for name, speed in speeds.items()}
+        figures[f"ratio_{size}"] = speeds["fused_channels_last"] / speeds["one_by_one"]
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--repeats", type=int, default=40)
+    arguments = parser.parse_args()
+    figures = measure(repeats=arguments.repeats)
+    if arguments.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name:50} {value:12,.1f}")
+
+
+if __name__ == "__main__":
+    main()

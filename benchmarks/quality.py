@@ -1,0 +1,66 @@
+"""Label quality against identities: the sparse table against dense matrices of "same cluster" and "same identity".
+
+    python -m benchmarks.quality [--n 1000000] [--json]
+
+prints one line. Labels are made: about 17 images per identity, a fifth of them in a wrong cluster, a tenth outliers.
+The baseline is run up to `--baseline-up-to` rows, and both must give the same values.
+"""
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from benchmarks import baselines_labels
+from benchmarks.measure import compare, peak_extra_mib, report
+from reidlib.labels.quality import label_quality
+
+
+def made(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and identities of n rows."""
+    generator = np.random.default_rng(0)
+    identities = generator.integers(0, max(n // 17, 2), n)
+    labels = np.where(generator.random(n) < 0.2, generator.permutation(identities), identities)
+    labels[generator.random(n) < 0.1] = -1
+    return labels, identities
+
+
+def measure(n: int, *, repeats: int, baseline: bool) -> dict[str, Any]:
+    """One line: size, seconds, extra memory, and the baseline's where it is run.
+
+    Raises:
+        RuntimeError: where the two disagree.
+    """
+    labels, identities = made(n)
+
+    def ours() -> dict[str, float]:
+        return label_quality(labels, identities)
+
+    def obvious() -> dict[str, float]:
+        return baselines_labels.label_quality(labels, identities)
+
+    line: dict[str, Any] = {
+        "benchmark": "quality",
+        "size": n,
+        **compare(ours, obvious if baseline else None, repeats=repeats),
+    }
+    if baseline:
+        line |= {"baseline": "dense matrices", "baseline_peak_extra_mib": peak_extra_mib(obvious)}
+        found = ours()
+        if any(abs(found[name] - value) > 1e-9 for name, value in obvious().items()):
+            raise RuntimeError(f"the two ways differ at {n} rows")
+    return line
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--baseline-up-to", type=int, default=13000)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    given = parser.parse_args()
+    report(measure(given.n, repeats=given.repeats, baseline=given.n <= given.baseline_up_to), as_json=given.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""nearest: every way against a sort in float64, ties, duplicates, bad input, and one result whatever computes it."""
+
+import sys
+
+import numba
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reidlib.neighbours import search
+from reidlib.neighbours.candidates import nearest_by_candidates, nearest_by_faiss
+from reidlib.neighbours.search import nearest
+from reidlib.neighbours.search_torch import nearest_on_device
+
+
+def unit_rows(n, d, seed, *, duplicates=0):
+    generator = np.random.default_rng(seed)
+    rows = generator.standard_normal((n, d)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    if duplicates:
+        rows[generator.choice(n, duplicates, replace=False)] = rows[generator.integers(n, size=duplicates)]
+    return rows
+
+
+def bfloat16(rows, queries, *, k):
+    return nearest_by_candidates(rows, queries, k=k, bfloat16=True)
+
+
+def float32(rows, queries, *, k):
+    return nearest_by_candidates(rows, queries, k=k, bfloat16=False)
+
+
+def on_device(rows, queries, *, k):
+    found = nearest_on_device(torch.from_numpy(rows), None if queries is None else torch.from_numpy(queries), k=k)
+    return found[0].numpy(), found[1].numpy()
+
+
+WAYS = [bfloat16, float32, nearest_by_faiss, on_device]
+
+
+def check_against_sort(way, rows, queries, k):
+    """The oracle sorts float64 products; what it may differ in is the order of products closer than float32 tells."""
+    similarities, indices = way(rows, queries, k=k)
+    asked = rows if queries is None else queries
+    exact = asked.astype(np.float64) @ rows.T.astype(np.float64)
+    assert similarities.dtype == np.float32 and indices.dtype == np.int32 and similarities.shape == (len(asked), k)
+    for i, found in enumerate(indices):
+        assert len(set(found.tolist())) == k
+        order = [(-exact[i, j], j) for j in range(len(rows)) if queries is not None or j != i]
+        expected = sorted(order)[: k if queries is not None else k - 1]
+        start = 0 if queries is not None else 1
+        if queries is None:
+            assert found[0] == i
+        np.testing.assert_allclose(exact[i, found[start:]], [-value for value, _ in expected], atol=1e-6)
+        np.testing.assert_allclose(similarities[i], exact[i, found], atol=1e-6)
+        pairs = [(-s, j) for s, j in zip(similarities[i, start:].tolist(), found[start:].tolist(), strict=True)]
+        assert pairs == sorted(pairs)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("k", [1, 2, 15, 250])
+def test_every_way_finds_what_a_sort_finds(way, k):
+    rows = unit_rows(250, 48, seed=1, duplicates=40)
+    check_against_sort(way, rows, None, k)
+    check_against_sort(way, rows, unit_rows(30, 48, seed=2), k)
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**31), st.data())
+@settings(max_examples=25, deadline=None)
+def test_small_sets_with_duplicates(n, d, seed, data):
+    rows = unit_rows(n, d, seed, duplicates=data.draw(st.integers(0, n)))
+    k = data.draw(st.integers(1, n))
+    for way in WAYS:
+        check_against_sort(way, rows, None, k)
+
+
+@pytest.mark.parametrize("way", [bfloat16, float32, nearest_by_faiss])
+def test_ways_agree_to_the_bit_over_several_tiles(way, monkeypatch):
+    monkeypatch.setattr("reidlib.neighbours.candidates.TILE_ROWS", 128)
+    monkeypatch.setattr("reidlib.neighbours.candidates.BLOCK_ROWS", 100)
+    rows = unit_rows(700, 64, seed=3, duplicates=300)
+    queries = np.concatenate([rows[:20], unit_rows(180, 64, seed=4)])
+    for asked in (None, queries):
+        expected = float32(rows, asked, k=20)
+        found = way(rows, asked, k=20)
+        assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])
+
+
+def test_low_precision_keeps_what_it_cannot_tell_apart():
+    """Rows that bfloat16 rounds to the same: a random direction plus changes far below its precision."""
+    generator = np.random.default_rng(5)
+    rows = unit_rows(1, 512, seed=5) + 1e-4 * generator.standard_normal((900, 512)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    check_against_sort(bfloat16, rows.astype(np.float32), None, 10)
+
+
+def test_more_near_ties_than_room():
+    rows = np.tile(unit_rows(1, 32, seed=6), (300, 1))
+    rows[::3] = unit_rows(100, 32, seed=7)
+    for way in WAYS:
+        _, indices = way(rows, None, k=4)
+        assert indices[1].tolist() == [1, 2, 4, 5]
+        assert indices[299].tolist() == [299, 1, 2, 4]
+
+
+def test_all_rows_equal():
+    _, indices = nearest(np.tile(unit_rows(1, 16, seed=8), (50, 1)), k=3)
+    assert indices[40].tolist() == [40, 0, 1] and indices[0].tolist() == [0, 1, 2]
+
+
+def test_same_result_for_any_number_of_threads():
+    rows = unit_rows(600, 512, seed=9)
+    expected = nearest(rows, k=12)
+    threads = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        found = nearest(rows, k=12)
+    finally:
+        numba.set_num_threads(threads)
+    assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])
+
+
+def test_without_faiss_and_without_bfloat16(monkeypatch):
+    rows = unit_rows(90, 20, seed=10)
+    expected = nearest(rows, k=7)
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    assert np.array_equal(nearest(rows, k=7)[1], expected[1])
+
+
+def test_tensors_come_back_as_tensors():
+    rows = torch.from_numpy(unit_rows(40, 12, seed=11))
+    similarities, indices = nearest(rows, k=5, queries=rows[:3])
+    assert isinstance(similarities, torch.Tensor) and indices.dtype == torch.int32
+    assert np.array_equal(indices.numpy(), nearest(rows.numpy(), k=5, queries=rows[:3].numpy())[1])
+    with pytest.raises(ValueError, match="two of a kind"):
+        nearest(rows, k=5, queries=rows.numpy())
+    with pytest.raises(ValueError, match="two of a kind"):
+        nearest(rows.numpy(), k=5, queries=rows)
+
+
+def test_any_memory_layout_and_float_type(tmp_path):
+    rows = unit_rows(60, 24, seed=12)
+    expected = nearest(rows, k=6)[1]
+    wide = np.zeros((60, 48), np.float32)
+    wide[:, ::2] = rows
+    assert np.array_equal(nearest(wide[:, ::2], k=6)[1], expected)
+    assert np.array_equal(nearest(np.asfortranarray(rows), k=6)[1], expected)
+    assert np.array_equal(nearest(rows.astype(np.float64), k=6)[1], expected)
+    np.save(tmp_path / "rows.npy", rows)
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    assert np.array_equal(nearest(mapped, k=6)[1], expected)
+    assert np.array_equal(nearest(mapped, k=6, queries=mapped)[1][:, 0], np.arange(60))
+    assert np.array_equal(nearest(torch.from_numpy(rows).bfloat16(), k=1)[1][:, 0], np.arange(60))
+    halves = rows.astype(np.float16)
+    assert np.array_equal(nearest(halves, k=6)[1], nearest(halves.astype(np.float32), k=6)[1])
+
+
+def test_one_row():
+    similarities, indices = nearest(unit_rows(1, 8, seed=13), k=1)
+    assert indices.tolist() == [[0]] and similarities[0, 0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, 3.0])
+@pytest.mark.parametrize("d", [8, 512])
+def test_rows_that_are_not_unit_norm_are_refused(value, d):
+    rows = unit_rows(30, d, seed=14)
+    rows[17] *= value
+    with pytest.raises(ValueError, match="row 17 has norm"):
+        nearest(rows, k=3)
+    with pytest.raises(ValueError, match=r"queries must be finite.*row 17"):
+        nearest(unit_rows(30, d, seed=15), k=3, queries=rows)
+    with pytest.raises(ValueError, match="row 17 has norm"):
+        nearest_on_device(torch.from_numpy(rows), None, k=3)
+
+
+def test_sizes_out_of_range_are_refused():
+    rows = unit_rows(10, 4, seed=16)
+    for k in (0, 11):
+        with pytest.raises(ValueError, match=f"got k={k} for n=10"):
+            nearest(rows, k=k)
+    with pytest.raises(ValueError, match="n=0"):
+        nearest(rows[:0], k=1)
+    with pytest.raises((ValueError, TypeError)):  # the tests' shape checker may come first
+        nearest(rows, k=1, queries=rows[:, :3])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_gpu_finds_the_same():
+    rows = unit_rows(3000, 256, seed=17)
+    expected = search._nearest_arrays(rows, None, 30)
+    found = nearest(torch.from_numpy(rows).cuda(), k=30)
+    assert found[0].is_cuda
+    np.testing.assert_allclose(found[0].cpu().numpy(), expected[0], atol=2e-6)
+    assert (found[1].cpu().numpy() == expected[1]).mean() > 0.999
