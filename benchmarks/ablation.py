@@ -60,6 +60,7 @@ def run_arm(folder: Path, overrides: list[str], *, first: str) -> float:
     """Run the stages from `first` on in `folder`; return the minutes they took."""
     values = composed(overrides)
     parse(values)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "params.yaml").write_text(yaml.safe_dump(values))
     (folder / "data" / "weights").mkdir(parents=True, exist_ok=True)
     began = perf_counter()

@@ -7,7 +7,7 @@ The map, in import order (each line may import the ones below it; neighbours on 
     labels        clusters, refinement, quality     retrieval mAP, CMC, mINP, re-ranking
     models        backbones, pooling, embedder      images    readers, packing, augmentation, sampling
     neighbours    exact k-NN, sparse k-reciprocal Jaccard distance
-    artifacts     files and folders that appear whole or not at all
+    artifacts     files and folders that appear whole or not at all        progress  bars
 
 ``params`` is the schema of params.yaml and ``compose`` writes that file from conf/; only stages read them.
 """

@@ -15,7 +15,7 @@ from reidlib.retrieval.metrics import Retrieval, evaluate, evaluate_tiles, ranke
 from reidlib.retrieval.reranking import reranked_tiles
 
 Embeddings = Float32[np.ndarray, "n d"]
-Numbers = Integer[np.ndarray, "n"]
+Numbers = Integer[np.ndarray, "_"]
 RANKS = (1, 5, 10, 20)
 
 
@@ -72,7 +72,7 @@ def retrieval_report(
         index: the index of the images.
         identities: those that are known.
         embedded: model name -> split -> embeddings; the last model's ranked lists are kept.
-        reranking: report re-ranking too.
+        reranking: report re-ranking too; k1 is lowered where there are fewer images.
         ranked_queries: number of ranked lists, of queries spread from the best found to the worst.
     """
     facts = {}
@@ -88,7 +88,9 @@ def retrieval_report(
     for name, splits in embedded.items():
         results[name] = evaluate(splits["query"], splits["gallery"], **named)
         if reranking is not None:
-            tiles = reranked_tiles(splits["query"], splits["gallery"], **vars(reranking))
+            k1 = min(reranking.k1, len(splits["query"]) + len(splits["gallery"]) - 1)
+            k2 = min(reranking.k2, k1)
+            tiles = reranked_tiles(splits["query"], splits["gallery"], k1=k1, k2=k2, weight=reranking.weight)
             results[f"{name}_reranked"] = evaluate_tiles(tiles, **named)
     lists = {}
     for row in choose_queries(results[name].average_precisions, count=ranked_queries):
@@ -123,7 +125,7 @@ def unlabelled_values(
 
     Clusters, share of outliers, share of clusters that span cameras (0..1), images per cluster, and the silhouette of
     the labels (-1..1) on the k-reciprocal Jaccard distance of the final embeddings; the silhouette is left out where
-    there are fewer than two clusters. k1 is lowered to the number of images.
+    there are fewer than two clusters. k1 is lowered where there are fewer images.
     """
     clusters = int(labels.max(initial=-1)) + 1
     values = {
@@ -133,7 +135,7 @@ def unlabelled_values(
         "images_per_cluster": float((labels >= 0).sum() / max(clusters, 1)),
     }
     if clusters > 1:
-        k1 = min(k1, len(embeddings))
+        k1 = min(k1, len(embeddings) - 1)
         values["silhouette"] = silhouette(jaccard_distance(embeddings, k1=k1, k2=min(k2, k1)), labels)
     return {f"{name}_{key}": value for key, value in values.items()}
 
@@ -148,9 +150,11 @@ def quality_tables(name: str, epochs: pd.DataFrame, identities: Int32[np.ndarray
         identities: of the training rows; -1 = unknown, left out. Without any known one there is no table.
     """
     known = identities >= 0
+    if not known.any():
+        return {}
     rows = []
     for epoch, part in epochs.groupby("epoch"):
         labels = np.full(len(identities), -1, np.int32)
         labels[part["row"].to_numpy()] = part["label"].to_numpy()
         rows.append({"epoch": int(str(epoch)) + 1, **label_quality(labels[known], identities[known])})
-    return {f"label_quality_{name}": pd.DataFrame(rows)} if known.any() else {}
+    return {f"label_quality_{name}": pd.DataFrame(rows)}

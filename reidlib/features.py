@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
-from rich.progress import track
 
 from reidlib.artifacts import atomic_file
 from reidlib.images.augment import normalise
 from reidlib.images.colour import colour_stripes
 from reidlib.images.variation import IMAGENET_MEAN, IMAGENET_STD
 from reidlib.models.embedder import Embedder
+from reidlib.progress import progress
 
 Images = UInt8[np.ndarray, "n h w 3"]
 Embeddings = Float32[np.ndarray, "n d"]
@@ -42,7 +42,7 @@ def embed(model: Embedder, images: Images, *, batch_size: int = 256, flip: bool 
     where, training = next(model.parameters()).device, model.training
     model.eval()
     embeddings = np.empty((len(images), model.dimension), np.float32)
-    for start in track(range(0, len(images), batch_size), "embedding", transient=True):
+    for start in progress(range(0, len(images), batch_size), "embedding"):
         rows = np.arange(start, min(start + batch_size, len(images)))
         batch = normalise(images, rows=rows, mean=IMAGENET_MEAN, std=IMAGENET_STD, channels_last=True).to(where)
         embedded = model(batch)
@@ -58,7 +58,7 @@ def embed(model: Embedder, images: Images, *, batch_size: int = 256, flip: bool 
     return embeddings
 
 
-def joined(parts: Sequence[Embeddings]) -> Embeddings:
+def joined(parts: Sequence[Float32[np.ndarray, "n _"]]) -> Embeddings:
     """Join embeddings of the same images side by side; cosines become the mean of the parts' cosines."""
     return np.hstack(parts) / np.float32(len(parts) ** 0.5)
 

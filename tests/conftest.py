@@ -1,8 +1,11 @@
 """Shapes and dtypes of every signature are checked in tests (jaxtyping with beartype), but for compiled kernels."""
 
 import pkgutil
+import sys
+import types
 
 import jaxtyping
+from beartype import BeartypeConf, beartype
 
 import reidlib
 
@@ -12,4 +15,7 @@ MODULES = [
     if not module.ispkg and not module.name.endswith("kernels") and module.name != "reidlib.params"
 ]
 
-jaxtyping.install_import_hook(MODULES, "beartype.beartype")
+checker = types.ModuleType("reidlib_typechecker")  # the hook takes the checker by its name
+checker.checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int will do for a float, as for type checkers
+sys.modules[checker.__name__] = checker
+jaxtyping.install_import_hook(MODULES, "reidlib_typechecker.checked")

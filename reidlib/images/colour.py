@@ -6,9 +6,9 @@ may be the first features that an untrained network learns from.
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
-from rich.progress import track
 
 from reidlib.images.colour_kernels import count_colours
+from reidlib.progress import progress
 
 BLOCK = 512  # images counted at a time
 BALANCED_MEAN = 110  # of every colour's levels after balancing: bright enough to tell, dark enough to clip little
@@ -57,7 +57,7 @@ def colour_stripes(
     images.flags.writeable = False  # the one kind of array the kernel is compiled for
     weights = _column_weights(images.shape[2], focus)
     described = np.empty((len(images), stripes * (hues + 2 * levels)), np.float32)
-    for start in track(range(0, len(images), BLOCK), "colours", transient=True):
+    for start in progress(range(0, len(images), BLOCK), "colours"):
         block = np.ascontiguousarray(images[start : start + BLOCK])
         counts = np.zeros((len(block), stripes, hues + 2 * levels), np.int64)
         block.flags.writeable = False

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import rich.progress
+from rich.console import Console
+
+from reidlib.progress import progress as shown
 
 __all__ = ["Limits", "Member", "archive_kind", "tar_members", "zip_members"]
 
@@ -81,8 +84,7 @@ def zip_members(
     with zipfile.ZipFile(path) as archive:
         size, total = path.stat().st_size, 0
         infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
-        quick = len(infos) < 20_000 or bool(wanted)
-        for info in rich.progress.track(infos, f"listing {path.name}", transient=True, disable=quick):
+        for info in shown(infos, f"reading {path.name}"):
             raw = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
             member = _member(raw, path.name, limits)
             mode = stat.S_IFMT(info.external_attr >> 16)
@@ -178,7 +180,15 @@ class _Bounded:
 def _open_tar(path: Path, limits: Limits, *, progress: bool) -> Iterator[_Bounded]:
     """Open a tar's bytes, unpacking gzip, with a progress bar over the file where asked."""
     if progress:
-        opened: Any = rich.progress.open(path, "rb", description=f"listing {path.name}", transient=True)
+        console = Console(stderr=True)
+        opened: Any = rich.progress.open(
+            path,
+            "rb",
+            description=f"reading {path.name}",
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
     else:
         opened = path.open("rb")
     with opened as file:

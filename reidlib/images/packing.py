@@ -16,9 +16,9 @@ from jaxtyping import UInt8
 from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from rich.progress import track
 
 from reidlib.artifacts import atomic_file
+from reidlib.progress import progress
 
 __all__ = ["Slot", "decode", "drop_rows", "open_array", "open_split", "pack"]
 
@@ -87,7 +87,7 @@ def pack(
         put = partial(_put, files=files, size_px=size_px, max_megapixels=max_megapixels)
         pool = stack.enter_context(ThreadPoolExecutor(workers))
         results = _in_parallel(pool, put, items, most=8 * workers)
-        bar = track(results, "decoding images", total=sum(rows.values()), transient=True)
+        bar = progress(results, "decoding images", total=sum(rows.values()))
         return {slot: problem for slot, problem in bar if problem is not None}
 
 

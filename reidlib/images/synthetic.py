@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
 from reidlib.images.cameras import Camera, make_camera
 from reidlib.images.people import Person, draw_people
 from reidlib.images.snapshots import SUPERSAMPLING, Look, Walk, snapshot, start_walk
+from reidlib.progress import progress
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 SEEN_SHARE = 0.85  # how often a camera sees a person
@@ -133,7 +133,7 @@ def _write(
     path: Path, shots: list[_Shot], *, people: list[Person], lenses: list[Camera], look: Look, seed: int
 ) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as store:
-        for number, shot in enumerate(track(shots, description="synthesize", transient=True)):
+        for number, shot in enumerate(progress(shots, "rendering", total=len(shots))):
             generator = np.random.default_rng([seed, 1, number])
             picture = snapshot(
                 people[shot.person],

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Int32
-from rich.progress import track
 
 from reidlib.labels.dbscan import dbscan, resolve_eps
 from reidlib.labels.graphs import Distances, block_diagonal
@@ -19,6 +18,7 @@ from reidlib.labels.linkage import linkage, resolve_cut
 from reidlib.labels.numbering import number_clusters
 from reidlib.labels.selfpaced import DEFAULT_GAP, self_paced
 from reidlib.neighbours.jaccard import jaccard_distance
+from reidlib.progress import progress
 
 GRAPH_METHODS: dict[str, Callable[..., Int32[np.ndarray, "n"]]] = {
     "dbscan": dbscan,
@@ -113,7 +113,7 @@ def local_clusters(
     labels = np.full(len(embeddings), -1, dtype=np.int64)
     blocks: list[tuple[Int[np.ndarray, "m"], Distances]] = []
     chosen: dict[str, float | int] = {}
-    for camera in track(np.unique(cameras), description="local clusters", transient=True):
+    for camera in progress(np.unique(cameras), "local clusters"):
         rows = np.flatnonzero(cameras == camera)
         if len(rows) < 3:
             continue

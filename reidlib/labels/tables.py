@@ -31,11 +31,14 @@ def read_labels(path: Path, *, images: pd.Series) -> Int32[np.ndarray, "n"]:
     """Read the labels of these images, in their order.
 
     Raises:
-        ValueError: where the file is missing, has other columns, or is of other images.
+        ValueError: where the file is missing or damaged, has other columns, or is of other images.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such labels; run `dvc repro` to make them")
-    table = pd.read_parquet(path)
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
+        raise ValueError(f"{path}: cannot be read as parquet ({error}); remove it and run `dvc repro`") from error
     found = {name: str(kind) for name, kind in table.dtypes.items()}
     if set(found) != set(COLUMNS) or table["label"].dtype != np.int32:
         raise ValueError(f"{path}: expected the columns {COLUMNS}, found {found}; remove it and rerun")

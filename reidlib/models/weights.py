@@ -1,10 +1,8 @@
 """Weights to start from: ImageNet through timm, a file in data/weights/, or none."""
 
-import pickle
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -71,10 +69,10 @@ def _file(name: str, folder: Path) -> dict[str, Tensor]:
         )
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except Exception as error:  # a reader of hostile bytes raises anything; the answer is the same
         raise ValueError(
             f"{path}: expected safetensors (*.safetensors) or a plain state dict; it cannot be read as such, and "
-            f"nothing else is ever unpickled: {str(error).splitlines()[0]}"
+            f"nothing else is ever unpickled: {type(error).__name__}"
         ) from error
     if isinstance(state, dict):
         state = state.get("state_dict", state.get("model", state))

@@ -1,26 +1,16 @@
-"""Blocks of rows on a pool of threads, and the bar that shows how far a long search has come.
+"""Blocks of rows on a pool of threads.
 
 The numba kernels of this package release the GIL and write only to the rows of their own block, so that results do not
 depend on the number of threads (`numba.set_num_threads`) or on their timing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numba
-from rich.console import Console
-from rich.progress import track
 
 Result = TypeVar("Result")
-
-
-def shown(steps: Sequence[int], description: str) -> Iterable[int]:
-    """The steps, with a progress bar where the errors go to a terminal and there are more than a few."""
-    console = Console(stderr=True)
-    if len(steps) < 5 or not console.is_terminal:
-        return steps
-    return track(steps, description, transient=True, console=console)
 
 
 def row_blocks(rows: int, *, size: int | None = None) -> list[tuple[int, int]]:

@@ -13,7 +13,8 @@ from jaxtyping import Float32, Int32
 from torch import Tensor
 
 from reidlib.neighbours import search_kernels as kernels
-from reidlib.neighbours.blocks import row_blocks, run_blocks, shown
+from reidlib.neighbours.blocks import row_blocks, run_blocks
+from reidlib.progress import progress
 
 TILE_ROWS = 2048
 BLOCK_ROWS = 4096
@@ -65,7 +66,7 @@ def nearest_by_candidates(
         np.empty((n, capacity), np.int32),
         _margins(rows, columns),
     )
-    for top in shown(range(0, n, TILE_ROWS), "nearest neighbours"):
+    for top in progress(range(0, n, TILE_ROWS), "nearest neighbours"):
         for left in range(top if same else 0, len(embeddings), TILE_ROWS):
             _offer(rows, columns, (top, left), same, state, wanted)
     return _settled(embeddings, queries, state, wanted, k)
@@ -83,7 +84,7 @@ def nearest_by_faiss(
     scores, columns = np.empty((len(asked), taken), np.float32), np.empty((len(asked), taken), np.int32)
     index = faiss.IndexFlatIP(d)
     index.add(embeddings)
-    for start in shown(range(0, len(asked), BLOCK_ROWS), "nearest neighbours"):
+    for start in progress(range(0, len(asked), BLOCK_ROWS), "nearest neighbours"):
         rows = slice(start, start + BLOCK_ROWS)
         scores[rows], columns[rows] = index.search(asked[rows], taken)
     margin = 2 * (d * 2.0**-23 + 1e-6)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int, Int64
-from rich.console import Console
-from rich.progress import track
 
+from reidlib.progress import progress
 from reidlib.retrieval.kernels import score_queries
 
 TILE_BYTES = 128 * 2**20  # scores held at a time; a tile of fewer rows would read the gallery too often
@@ -165,7 +164,7 @@ def _cosine_tiles(
     rows = min(len(query), max(1, TILE_BYTES // (4 * len(gallery))))
     buffer = np.empty((rows, len(gallery)), np.float32)
     starts = range(0, len(query), rows)
-    for start in track(starts, description="evaluating", console=Console(stderr=True), transient=True):
+    for start in progress(starts, "evaluating"):
         part = slice(start, min(start + rows, len(query)))
         yield part, np.matmul(query[part], gallery.T, out=buffer[: part.stop - part.start])
 

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float32, Int32, Integer, UInt8
-from rich.progress import track
 from torch import Tensor
 
 from reidlib.features import device, embed
@@ -16,6 +15,7 @@ from reidlib.images.augment import augment
 from reidlib.images.sampling import camera_pk_batches, pk_batches
 from reidlib.images.variation import Augmentation
 from reidlib.models.embedder import Embedder
+from reidlib.progress import progress
 from reidlib.training.losses import memory_loss
 from reidlib.training.memories import ClusterMemory
 
@@ -131,7 +131,7 @@ def train(
         )
         now = perf_counter()
         curve: dict[str, float] = {
-            "epoch": epoch + 1,
+            "epoch": float(epoch + 1),
             "loss": _mean(losses, epoch, rate),
             "learning_rate": rate,
             **labelled.measures,
@@ -170,7 +170,7 @@ def _train_epoch(
     )
     losses = []
     model.train()
-    for rows in track(batches, "training", total=settings.iterations, transient=True):
+    for rows in progress(batches, "training", total=settings.iterations):
         batch = augment(images, generator, settings=settings.augmentation, rows=rows, channels_last=True)
         target = torch.from_numpy(labels[rows].astype(np.int64))
         own = torch.from_numpy(cameras[rows].astype(np.int64)) if settings.within_cameras else None

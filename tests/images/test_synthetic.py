@@ -105,7 +105,7 @@ def test_camera_shift_moves_colours(tmp_path: Path) -> None:
     assert spread(1.0) > 3 * spread(0.0)
 
 
-@pytest.mark.parametrize("look", [Look(32, 16, 0, 0, 0, 0, 0), Look(33, 17, 2, 1, 1, 2, 2)])
+@pytest.mark.parametrize("look", [Look(32, 16, 0.0, 0.0, 0.0, 0.0, 0.0), Look(33, 17, 2.0, 1.0, 1.0, 2.0, 2.0)])
 def test_extreme_looks_work(tmp_path: Path, look: Look) -> None:
     assert synthesize(tmp_path / "a.zip", **(SMALL | {"look": look}))["train"] > 0
 

@@ -1,0 +1,17 @@
+"""One progress bar for everything that can take over two seconds: on a terminal, on standard error, gone when done."""
+
+from collections.abc import Iterable, Iterator, Sized
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+Item = TypeVar("Item")
+
+
+def progress(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterator[Item]:
+    """Yield the items under a bar; without one where standard error is no terminal, or there are fewer than five."""
+    console = Console(stderr=True)
+    count = total if total is not None or not isinstance(items, Sized) else len(items)
+    hidden = not console.is_terminal or (count is not None and count < 5)
+    yield from track(items, description, total=count, transient=True, console=console, disable=hidden)

@@ -1,0 +1,58 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from reidlib.models.embedder import Architecture, load_embedder, load_embedders, new_embedder, save_embedder
+
+SMALL = Architecture(backbone="resnet18_half", last_stride=1, pooling="gem", gem_power=3.0, batch_norm_group=64)
+
+
+def test_embeddings_are_unit_norm_in_training_and_evaluation():
+    model = new_embedder(SMALL, seed=0)
+    images = torch.randn(4, 3, 64, 32)
+    for embeddings in (model.train()(images), model.eval()(images)):
+        assert embeddings.shape == (4, model.dimension)
+        torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(4))
+
+
+def test_the_seed_decides_the_weights_and_touches_no_global_generator():
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    first, second, other = (new_embedder(SMALL, seed=seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_a_saved_model_comes_back_whole(tmp_path):
+    model = new_embedder(SMALL, seed=1)
+    model.train()(torch.randn(8, 3, 64, 32))  # moves the running statistics
+    save_embedder(model, tmp_path / "model.safetensors")
+    (back,) = load_embedders(tmp_path)
+    assert back.architecture == SMALL and not back.training
+    assert all(torch.equal(value, back.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_the_bias_of_the_neck_stays_zero():
+    model = new_embedder(SMALL, seed=0)
+    assert not model.neck.bias.requires_grad and not model.neck.bias.any()
+
+
+def test_files_that_are_no_models_are_refused(tmp_path):
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(ValueError, match="no such model"):
+        load_embedder(path)
+    with pytest.raises(ValueError, match="found none"):
+        load_embedders(tmp_path)
+    path.write_bytes(b"not safetensors at all")
+    with pytest.raises(ValueError, match="not an embedder written by this pipeline"):
+        load_embedder(path)
+    save_file({"weight": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="not an embedder written by this pipeline"):
+        load_embedder(path)
+    model = new_embedder(SMALL, seed=0)
+    object.__setattr__(model, "architecture", Architecture("resnet18", 1, "gem", 3.0, 64))
+    save_embedder(model, path)
+    with pytest.raises(ValueError, match="do not fit"):
+        load_embedder(path)

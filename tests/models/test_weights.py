@@ -1,0 +1,101 @@
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from reidlib.models.embedder import Architecture, new_embedder
+from reidlib.models.weights import load_weights
+
+SMALL = Architecture(backbone="resnet18_half", last_stride=1, pooling="gem", gem_power=3.0, batch_norm_group=64)
+
+
+@pytest.fixture
+def state():
+    return new_embedder(SMALL, seed=5).backbone.state_dict()
+
+
+def loaded(folder, name):
+    model = new_embedder(SMALL, seed=0)
+    load_weights(model, name, folder=folder)
+    return model.backbone.state_dict()
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in second)
+
+
+def test_safetensors_and_state_dicts_and_their_wrappers_load(tmp_path, state):
+    save_file(state, tmp_path / "plain.safetensors")
+    torch.save(state, tmp_path / "plain.pth")
+    classifier = {"fc.weight": torch.zeros(10, 256), "fc.bias": torch.zeros(10)}
+    torch.save(
+        {"state_dict": {f"module.{name}": value for name, value in (state | classifier).items()}}, tmp_path / "a.pth"
+    )
+    wrapped = {f"module.base.{name}": value for name, value in state.items()} | {
+        "module.classifier.weight": torch.zeros(1)
+    }
+    torch.save({"model": wrapped}, tmp_path / "b.pth")
+    ours = {f"backbone.{name}": value for name, value in state.items()} | {"neck.weight": torch.zeros(256)}
+    save_file(ours, tmp_path / "c.safetensors")
+    for name in ("plain.safetensors", "plain.pth", "a.pth", "b.pth", "c.safetensors"):
+        assert same(loaded(tmp_path, name), state), name
+
+
+def test_random_loads_nothing(tmp_path):
+    assert same(loaded(tmp_path, "random"), new_embedder(SMALL, seed=0).backbone.state_dict())
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path, state):
+    bad = dict(state)
+    del bad["conv1.weight"]
+    bad["layer1.0.conv1.weight"] = torch.zeros(1, 1, 3, 3)
+    bad["extra.weight"] = torch.zeros(1)
+    save_file(bad, tmp_path / "bad.safetensors")
+    with pytest.raises(ValueError) as caught:
+        loaded(tmp_path, "bad.safetensors")
+    for words in ("missing conv1.weight", "another shape layer1.0.conv1.weight", "unknown extra.weight"):
+        assert words in str(caught.value)
+
+
+def test_a_missing_file_is_answered_with_what_is_there(tmp_path, state):
+    save_file(state, tmp_path / "there.safetensors")
+    with pytest.raises(ValueError, match=r"found there: there\.safetensors"):
+        loaded(tmp_path, "absent.safetensors")
+    with pytest.raises(ValueError, match="the name of a file"):
+        loaded(tmp_path / "sub", "../there.safetensors")
+
+
+def test_a_pickle_never_runs(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Payload(), protocol=2))
+    torch.save(Payload(), tmp_path / "evil2.pth")
+    (tmp_path / "text.pth").write_bytes(b"hello")
+    (tmp_path / "text.safetensors").write_bytes(b"hello")
+    for name in ("evil.pth", "evil2.pth", "text.pth", "text.safetensors"):
+        with pytest.raises(ValueError, match="nothing else is ever unpickled"):
+            loaded(tmp_path, name)
+    assert not (tmp_path / "ran").exists()
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="expected a state dict"):
+        loaded(tmp_path, "list.pth")
+
+
+def test_an_unreachable_hub_says_which_file_to_put_where(tmp_path, monkeypatch):
+    import timm
+
+    def unreachable(*_, **__):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(timm, "create_model", unreachable)
+    model = new_embedder(SMALL, seed=0)
+    with pytest.raises(ValueError, match="no such weights for resnet18_half"):
+        load_weights(model, "imagenet", folder=tmp_path)
+    object.__setattr__(model, "architecture", Architecture("resnet18", 1, "gem", 3.0, 64))
+    with pytest.raises(ValueError) as caught:
+        load_weights(model, "imagenet", folder=tmp_path)
+    for words in ("ConnectionError", "timm/resnet18.tv_in1k", str(tmp_path / "resnet18.safetensors")):
+        assert words in str(caught.value)

@@ -1,0 +1,201 @@
+"""The pipeline as a user runs it: real `dvc` in a clone, a tiny synthetic set, then somebody's own crops."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+TINY = [
+    "synthesize.train_identities=8",
+    "synthesize.test_identities=4",
+    "synthesize.cameras=2",
+    "synthesize.images_per_camera=4",
+    "unzip.height_px=32",
+    "unzip.width_px=16",
+    "cluster.k1=4",
+    "refine.k1=6",
+    "refine/method=linkage",
+    "refine.method.images_per_cluster=8",
+    "refine.nodes=none",
+    *(f"train_{stage}.{key}" for stage in ("intra", "inter") for key in ("epochs=2", "iterations=2")),
+    "evaluate.ranked_queries=2",
+]
+
+
+def run(folder, *command, ok=True):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+    )
+    output = done.stdout + done.stderr
+    assert (done.returncode == 0) == ok, output
+    return output
+
+
+def stages_run(output):
+    return [line.split("'")[1].split(":")[-1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A git repository with today's sources (compiled kernels included) and tiny parameters, run once."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("reidlib", "stages", "conf"):
+        shutil.copytree(ROOT / name, folder / name)
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "data/synthetic/dvc.yaml", ".dvc/config"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    (folder / "data/weights").mkdir()
+    (folder / "data/weights/.gitkeep").touch()
+    run(folder, "git", "init", "--quiet")
+    run(folder, "git", "config", "user.name", "test")
+    run(folder, "git", "config", "user.email", "test@example.org")
+    run(folder, sys.executable, "-m", "reidlib.compose", *TINY)
+    run(folder, "git", "add", "--all")
+    run(folder, "git", "commit", "--quiet", "-m", "start")
+    output = run(folder, "dvc", "repro")
+    assert stages_run(output) == [
+        "synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "evaluate",
+    ]  # fmt: skip
+    run(folder, "git", "add", "--all")
+    run(folder, "git", "commit", "--quiet", "-m", "ran")
+    return folder
+
+
+def metrics(folder, stage="evaluate"):
+    return json.loads((folder / f"metrics/{stage}.json").read_text())
+
+
+@pytest.mark.slow
+def test_the_pipeline_writes_what_it_promises(clone):
+    values = metrics(clone)
+    for model in ("initial", "intra", "inter"):
+        for name in ("mAP", "mINP", "rank1", "rank5", "rank10"):
+            assert 0 <= values[f"{model}_{name}"] <= 100
+    assert {f"metrics/{stage}.json" for stage in ("unzip", "extract", "cluster", "train_intra", "refine")} <= {
+        str(path.relative_to(clone)) for path in (clone / "metrics").glob("*.json")
+    }
+    pictures = {path.stem for path in (clone / "metrics/evaluate").glob("*.png")}
+    assert {
+        "train_intra",
+        "train_inter",
+        "label_quality_intra",
+        "label_quality_inter",
+        "cmc",
+        "ranked_lists",
+    } == pictures
+    assert "inter_mAP" in run(clone, "dvc", "metrics", "show")
+    assert run(clone, "git", "status", "--porcelain") == ""  # artifacts are ignored, what should be committed is
+    text = run(clone, sys.executable, "-m", "reidlib.report.tables", "metrics")
+    assert "after train_inter" in text
+
+
+@pytest.mark.slow
+def test_a_second_repro_runs_nothing(clone):
+    assert stages_run(run(clone, "dvc", "repro")) == []
+
+
+@pytest.mark.slow
+def test_only_what_depends_on_a_change_runs_again(clone):
+    before = metrics(clone)
+    output = run(clone, "dvc", "exp", "run", "-S", "evaluate.ranked_queries=1", *(f"-S{value}" for value in TINY[:-1]))
+    assert stages_run(output) == ["evaluate"]
+    assert metrics(clone) == before
+    page = clone / "reidlib/report/style.py"
+    page.write_text(page.read_text() + "\n# a comment\n")
+    assert stages_run(run(clone, "dvc", "repro")) == ["evaluate"]
+    run(clone, "git", "checkout", "--quiet", ".")
+    assert stages_run(run(clone, "dvc", "repro", "--dry")) in ([], ["evaluate"])
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(clone):
+    names = ["metrics/train_inter.csv", "data/synthetic/inter/labels.parquet", "data/synthetic/inter/model.safetensors"]
+    first = [(clone / name).read_bytes() for name in names], metrics(clone)
+    output = run(clone, "dvc", "repro", "--force", "--single-item", "train_intra", "refine", "train_inter", "evaluate")
+    assert stages_run(output) == ["train_intra", "refine", "train_inter", "evaluate"]
+    assert ([(clone / name).read_bytes() for name in names], metrics(clone)) == first
+    output = run(clone, "dvc", "exp", "run", "-S", "seed=2", *(f"-S{value}" for value in TINY))
+    assert "extract" in stages_run(output) and "unzip" not in stages_run(output)
+    assert [(clone / name).read_bytes() for name in names] != first[0]
+    assert "inter_mAP" in run(clone, "dvc", "metrics", "diff", "HEAD")
+
+
+@pytest.mark.slow
+def test_wrong_parameters_and_clusterings_stop_with_what_to_do(clone):
+    output = run(clone, "dvc", "exp", "run", "-S", "train_inter.epoch=3", ok=False)
+    assert "train_inter.epoch" in output
+    output = run(clone, "dvc", "exp", "run", "-S", "train_inter.epochs=many", *(f"-S{v}" for v in TINY[:6]), ok=False)
+    assert "train_inter.epochs" in output and "'many'" in output
+    other = [
+        "refine/method=dbscan",
+        "refine.method.eps=0.001",
+        "refine.method.min_samples=50",
+        *(v for v in TINY if "method" not in v),
+    ]
+    output = run(clone, "dvc", "exp", "run", *(f"-S{value}" for value in other), ok=False)
+    assert "move dbscan's eps (now 0.001)" in output and "50 % within" in output
+    run(clone, "git", "checkout", "--quiet", ".")
+    run(clone, "dvc", "checkout", "--force")
+
+
+def own_crops(path):
+    """A zip of three people on two cameras, camera folders with tracklets, no identities."""
+    generator = np.random.default_rng(0)
+    colours = generator.integers(40, 216, (6, 3))
+    with zipfile.ZipFile(path, "w") as archive:
+        for camera in ("door", "yard"):
+            for person, colour in enumerate(colours):
+                for image in range(4):
+                    pixels = (colour + generator.integers(-30, 31, (40, 20, 3))).clip(0, 255).astype(np.uint8)
+                    stream = BytesIO()
+                    Image.fromarray(pixels).save(stream, "PNG")
+                    archive.writestr(f"{camera}/track{person}/{image:03d}.png", stream.getvalue())
+
+
+@pytest.mark.slow
+def test_somebodys_own_crops_go_all_the_way_without_identities(clone):
+    (clone / "data/folder/raw").mkdir(parents=True)
+    own_crops(clone / "data/folder/raw/mine.zip")
+    small = [value for value in TINY if not value.startswith(("synthesize", "unzip"))]
+    small += ["unzip.height_px=32", "unzip.width_px=16"]
+    network = ["model.backbone=resnet18_half", "extract.weights=random", "extract.descriptor=colour_stripes"]
+    run(clone, sys.executable, "-m", "reidlib.compose", "dataset=folder", *small, *network)
+    output = run(clone, "dvc", "repro")
+    assert "cannot be known" in output and "synthesize" not in stages_run(output)
+    values = metrics(clone)
+    assert {"inter_clusters", "inter_outlier_share", "inter_silhouette", "inter_camera_span"} <= set(values)
+    assert not any("mAP" in name for name in values)
+    assert {path.stem for path in (clone / "metrics/evaluate").glob("*.png")} == {"train_intra", "train_inter"}
+    run(
+        clone,
+        sys.executable,
+        "-m",
+        "reidlib.compose",
+        "dataset=folder",
+        "dataset.camera_labels=false",
+        *small,
+        *network,
+    )
+    run(clone, "dvc", "repro")
+    assert metrics(clone)["inter_camera_span"] == 0
+    assert yaml.safe_load((clone / "params.yaml").read_text())["dataset"]["camera_labels"] is False
+
+
+@pytest.mark.slow
+def test_missing_archives_are_answered_with_what_to_do(clone):
+    run(clone, sys.executable, "-m", "reidlib.compose", "dataset=market1501")
+    (clone / "data/market1501/raw").mkdir(parents=True)
+    output = run(clone, "dvc", "repro", ok=False)
+    assert "data/market1501/raw" in output and ".zip" in output
+    assert not (clone / "data/market1501/images").exists()

@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+import torch
+
+from reidlib.images.variation import Augmentation
+from reidlib.models.embedder import Architecture, new_embedder
+from reidlib.training.intra import SHARING, train_per_camera, train_shared
+from reidlib.training.labellers import GlobalLabelling, LocalLabelling, global_labeller, global_labels, local_labeller
+from reidlib.training.loop import EpochLabels, Settings, train
+
+SMALL = Architecture(backbone="resnet18_half", last_stride=1, pooling="gem", gem_power=3.0, batch_norm_group=64)
+METHOD = {"name": "linkage", "images_per_cluster": 3.0}
+LOCAL = LocalLabelling(k1=4, k2=2, method=METHOD, keep="best_silhouette")
+GLOBAL = GlobalLabelling(
+    k1=6, k2=2, method=METHOD, camera_centering=True, nodes="all", link_k=4, link_min_similarity=0.1
+)
+
+
+def settings(**changes):
+    values = {
+        "epochs": 2, "iterations": 3, "clusters_per_batch": 4, "images_per_cluster": 2, "learning_rate": 1e-3,
+        "weight_decay": 5e-4, "decay_every": 1, "decay_factor": 0.1, "temperature": 0.05, "momentum": 0.1,
+        "within_cameras": False, "augmentation": Augmentation(pad=2), "seed": 3,
+    }  # fmt: skip
+    return Settings(**values | changes)
+
+
+@pytest.fixture(scope="module")
+def crops():
+    """48 images of 8 colours on 2 cameras: three each."""
+    generator = np.random.default_rng(0)
+    colours = generator.integers(30, 226, (8, 1, 1, 3))
+    noise = generator.integers(-30, 31, (8, 6, 32, 16, 3))
+    images = (colours[:, None] + noise).clip(0, 255).astype(np.uint8).reshape(48, 32, 16, 3)
+    return images, np.tile(np.int16([0, 0, 0, 1, 1, 1]), 8), np.repeat(np.int32(range(8)), 6)
+
+
+def fixed(labels):
+    return lambda epoch, embeddings: EpochLabels(labels, {"clusters": float(labels.max() + 1)})
+
+
+def test_two_runs_are_equal_and_another_seed_differs(crops):
+    images, cameras, people = crops
+    states, losses = [], []
+    for seed in (3, 3, 4):
+        model = new_embedder(SMALL, seed=0)
+        history = train(model, images, cameras, label=fixed(people), settings=settings(seed=seed))
+        states.append(model.state_dict())
+        losses.append([curve["loss"] for curve in history.curves])
+    assert losses[0] == losses[1] != losses[2]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert not all(torch.equal(states[0][name], states[2][name]) for name in states[0])
+
+
+def test_training_lowers_the_loss_and_steps_the_learning_rate(crops):
+    images, cameras, people = crops
+    model = new_embedder(SMALL, seed=0)
+    history = train(
+        model, images, cameras, label=fixed(people), settings=settings(epochs=3, iterations=10, decay_every=2)
+    )
+    curves = history.curve_table()
+    assert curves["loss"].iloc[-1] < curves["loss"].iloc[0]
+    np.testing.assert_allclose(curves["learning_rate"], [1e-3, 1e-3, 1e-4])
+    assert curves["epoch"].tolist() == [1, 2, 3] and not model.training
+    table = history.label_table()
+    assert table["epoch"].tolist() == [0] * 48 + [1] * 48 + [2] * 48
+    np.testing.assert_array_equal(table["label"].to_numpy(), np.tile(people, 3))
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_epoch_and_the_rate(crops):
+    images, cameras, people = crops
+    with pytest.raises(ValueError, match=r"epoch 1 is (nan|inf) at learning rate|embeddings are not finite"):
+        train(new_embedder(SMALL, seed=0), images, cameras, label=fixed(people), settings=settings(learning_rate=1e30))
+
+
+def test_the_first_epoch_takes_the_labels_it_is_given(crops):
+    _, cameras, people = crops
+    embeddings = np.linalg.qr(np.random.default_rng(0).normal(size=(48, 48)))[0].astype(np.float32)
+    local = np.where(cameras == 0, people, people + 8).astype(np.int32)
+    label = local_labeller(local, cameras, labelling=LOCAL, seed=0)
+    np.testing.assert_array_equal(label(0, embeddings).labels, local)
+    label = global_labeller(people, local, cameras, labelling=GLOBAL, seed=0)
+    first = label(0, embeddings)
+    np.testing.assert_array_equal(first.labels, people)
+    assert first.measures == {"clusters": 8.0, "outlier_share": 0.0, "camera_span": 1.0}
+
+
+def separated(people, *, spread, seed=0):
+    generator = np.random.default_rng(seed)
+    rows = np.eye(8, 16)[people] + spread * generator.normal(size=(len(people), 16))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_global_labels_find_separated_people_and_refinement_only_removes(crops):
+    _, cameras, people = crops
+    local = np.where(cameras == 0, people, people + 8).astype(np.int32)
+    embeddings = separated(people, spread=0.01)
+    method = {"name": "dbscan", "eps": 0.6, "min_samples": 2}
+    kinds = {}
+    for nodes in ("none", "one", "all"):
+        labelling = GlobalLabelling(**vars(GLOBAL) | {"method": method, "nodes": nodes, "camera_centering": False})
+        found = global_labels(embeddings, local, cameras, labelling=labelling, seed=0)
+        kinds[nodes] = found.labels
+        kept = found.labels >= 0
+        assert len({tuple(pair) for pair in zip(found.labels[kept], people[kept], strict=True)}) == 8
+        assert found.measures["refined_share"] == pytest.approx((~kept).mean())
+    np.testing.assert_array_equal(kinds["none"], people)
+    np.testing.assert_array_equal(kinds["all"], people)  # local and global labels agree: nothing to remove
+
+
+@pytest.mark.parametrize("sharing", sorted(SHARING))
+def test_training_inside_cameras_keeps_labels_inside_cameras(crops, sharing):
+    images, cameras, people = crops
+    local = np.where(cameras == 0, people, people + 8).astype(np.int32)
+    model = new_embedder(SMALL, seed=0)
+    trained = SHARING[sharing](model, images, cameras, local, labelling=LOCAL, settings=settings())
+    assert len(trained.models) == (1 if sharing == "shared" else 2)
+    for label in range(trained.labels.max() + 1):
+        assert len(set(cameras[trained.labels == label])) == 1
+    assert set(trained.epochs["row"]) == set(range(48))
+    assert {"epoch", "loss", "silhouette", "clusters", "outlier_share"} <= set(trained.curves.columns)
+    assert all(np.isfinite(value) for value in trained.summary().values())
+
+
+def test_the_kept_labels_are_those_of_the_best_silhouette(crops):
+    images, cameras, people = crops
+    local = np.where(cameras == 0, people, people + 8).astype(np.int32)
+    for keep in ("best_silhouette", "last"):
+        labelling = LocalLabelling(k1=4, k2=2, method=METHOD, keep=keep)
+        trained = train_shared(
+            new_embedder(SMALL, seed=0), images, cameras, local, labelling=labelling, settings=settings(epochs=3)
+        )
+        best = 2 if keep == "last" else int(trained.curves["silhouette"].argmax())
+        expected = trained.epochs.loc[trained.epochs["epoch"] == best, "label"].to_numpy()
+        np.testing.assert_array_equal(trained.labels, expected)
+
+
+def test_a_camera_with_one_image_keeps_the_starting_network(crops):
+    images, cameras, people = crops
+    cameras = cameras.copy()
+    cameras[-1] = 2
+    local = np.where(cameras == 0, people, people + 8).astype(np.int32)
+    local[-1] = -1
+    start = new_embedder(SMALL, seed=0)
+    trained = train_per_camera(start, images, cameras, local, labelling=LOCAL, settings=settings())
+    assert len(trained.models) == 3 and trained.labels[-1] == -1
+    last = trained.models[2].state_dict()
+    assert all(torch.equal(value, last[name]) for name, value in start.state_dict().items())
