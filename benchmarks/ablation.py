@@ -1,9 +1,9 @@
 """What each part of the default recipe brings on the synthetic set, over seeds: `python -m benchmarks.ablation`.
 
-Every arm runs the pipeline's own stages, by the commands of dvc.yaml, in a scratch folder with its own params.yaml; arms
-of one seed share the stages before the first one that differs. `supervised` trains the same network with the same loop
-on the identities: the upper bound of any pseudo-labels. Writes benchmarks/results/ablation.jsonl (a line per arm and
-seed) and ablation.md (means and standard deviations).
+Every arm runs the stages of the pipeline, by the commands of dvc.yaml, in a scratch folder with its own params.yaml; the
+arms of one seed share the stages before the first one that differs. `supervised` trains the same network with the same
+loop on the identities: the upper bound of any pseudo-labels. Writes benchmarks/results/ablation.jsonl (a line per arm
+and seed) and ablation.md (means and standard deviations).
 """
 
 import argparse
@@ -87,8 +87,9 @@ def supervised(folder: Path, *, seed: int) -> dict[str, float]:
     """Train on the identities with the loop, network and number of steps of both training stages together."""
     began, params, images = perf_counter(), parse(composed([f"seed={seed}"])), folder / "data/synthetic/images"
     index = read_index(images)
-    who, (ids, cameras) = read_identities(folder / "data/synthetic/identities.parquet", index), read_training(
-        images, camera_labels=True
+    who, (ids, cameras) = (
+        read_identities(folder / "data/synthetic/identities.parquet", index),
+        read_training(images, camera_labels=True),
     )
     crops = {split: open_split(images, split) for split in ("train", "query", "gallery")}
     labels = number_clusters(known_identities(ids, who))
@@ -104,7 +105,7 @@ def supervised(folder: Path, *, seed: int) -> dict[str, float]:
 
 
 def descriptors(folder: Path) -> dict[str, float]:
-    """mAP of each initial descriptor without any training, in percent."""
+    """Initial mAP of each descriptor, without any training, in percent."""
     images = folder / "data/synthetic/images"
     index = read_index(images)
     who = read_identities(folder / "data/synthetic/identities.parquet", index)
@@ -126,7 +127,7 @@ def table(lines: list[dict]) -> str:
     rows = ["| arm | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     for arm, part in frame.groupby("arm", sort=False):
         cells = [
-            "–" if part[column].isna().all() else f"{part[column].mean():.1f} ± {part[column].std():.1f}"
+            "-" if part[column].isna().all() else f"{part[column].mean():.1f} ± {part[column].std():.1f}"
             for column in COLUMNS
         ]
         rows.append(f"| {arm} | " + " | ".join(cells) + " |")

@@ -38,8 +38,10 @@ def run(main: Callable[..., None]) -> None:
 
 
 def write_metrics(path: Path, metrics: Mapping[str, float]) -> None:
-    """Write one flat JSON object of finite numbers, sorted as given; NaN is refused (DVC cannot compare it)."""
-    text = json.dumps({name: round(float(value), 6) for name, value in metrics.items()}, indent=2, allow_nan=False)
+    """Write one flat JSON object of finite numbers, in the order given; NaN is refused (DVC cannot compare it)."""
+    rounded = {name: round(float(value), 6) for name, value in metrics.items()}
+    whole = {name: int(value) for name, value in rounded.items() if value.is_integer()}
+    text = json.dumps(rounded | whole, indent=2, allow_nan=False)
     with atomic_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 

@@ -22,6 +22,8 @@ TITLES: dict[str, tuple[str, float]] = {
     "images_per_second": ("Speed (images per second)", 1),
     "seconds": ("Time of the epoch (s)", 1),
     "learning_rate": ("Learning rate", 1),
+    "camera_span": ("Clusters with images of several cameras (%)", 100),
+    "refined_share": ("Images made outliers by refinement (%)", 100),
     "expansion": ("Expansion (clusters per identity, 1 is best)", 1),
 }
 FROM_ZERO = {"loss", "clusters", "outliers", "outlier_share", "images_per_second", "seconds", "learning_rate"}
