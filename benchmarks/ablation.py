@@ -1,9 +1,9 @@
 """What each part of the default recipe brings on the synthetic set, over seeds: `python -m benchmarks.ablation`.
 
-Every arm runs the stages of the pipeline, by the commands of dvc.yaml, in a scratch folder with its own params.yaml; the
-arms of one seed share the stages before the first one that differs. `supervised` trains the same network with the same
-loop on the identities: the upper bound of any pseudo-labels. Writes benchmarks/results/ablation.jsonl (a line per arm
-and seed) and ablation.md (means and standard deviations).
+Every arm runs the stages of the pipeline, by the commands of dvc.yaml, in a scratch folder with its own params.yaml;
+the arms of one seed share the stages before the first one that differs. `supervised` trains the same network by the
+same loop on the identities: the upper bound of any pseudo-labels. Writes benchmarks/results/ablation.jsonl (a line
+per arm and seed) and ablation.md (means and standard deviations).
 """
 
 import argparse

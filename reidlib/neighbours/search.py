@@ -17,6 +17,7 @@ from reidlib.neighbours.candidates import nearest_by_candidates, nearest_by_fais
 from reidlib.neighbours.search_torch import nearest_on_device
 
 BFLOAT16_LENGTH = 512  # shorter rows: the product is no longer what costs
+BFLOAT16_NUMBERS = 6_000_000  # rows times length; below it faiss is done before the candidates are counted
 NORM_TOLERANCE = 0.01
 
 
@@ -118,7 +119,7 @@ def _nearest_arrays(
     if queries is not None:
         asked = np.ascontiguousarray(queries, np.float32)
         check_unit_rows(asked, "queries")
-    if torch.cpu._is_avx512_bf16_supported() and base.shape[1] >= BFLOAT16_LENGTH:
+    if torch.cpu._is_avx512_bf16_supported() and base.shape[1] >= BFLOAT16_LENGTH and base.size >= BFLOAT16_NUMBERS:
         return nearest_by_candidates(base, asked, k=k, bfloat16=True)
     try:
         return nearest_by_faiss(base, asked, k=k)
