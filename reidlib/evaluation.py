@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float32, Float64, Int32, Integer
+from jaxtyping import Float32, Float64, Int32, Integer, UInt8
 
+from reidlib.features import embed_together
 from reidlib.images.table import split_rows
 from reidlib.labels.quality import camera_span, label_quality, silhouette
+from reidlib.labels.tables import read_labels
+from reidlib.models.embedder import load_embedders
 from reidlib.neighbours.jaccard import jaccard_distance
 from reidlib.retrieval.metrics import Retrieval, evaluate, evaluate_tiles, ranked_list
 from reidlib.retrieval.reranking import reranked_tiles
@@ -26,6 +30,36 @@ class Reranking:
     k1: int
     k2: int
     weight: float
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a training stage left: last or kept labels, labels of every epoch, curves, and embeddings by split."""
+
+    labels: Int32[np.ndarray, "n"]
+    epochs: pd.DataFrame
+    curves: pd.DataFrame
+    embeddings: Mapping[str, Embeddings]
+
+
+def read_run(
+    folder: Path, curves: Path, *, images: pd.Series, crops: Mapping[str, UInt8[np.ndarray, "_ h w 3"]], flip: bool
+) -> TrainedRun:
+    """Read a training stage's folder and curves, and embed every split with its network(s).
+
+    Args:
+        folder: model*.safetensors, labels.parquet and epochs.parquet.
+        curves: a CSV with a column `epoch`.
+        images: ids of the training images.
+        crops: packed images by split.
+        flip: average the embeddings of an image and of its mirror image.
+
+    Raises:
+        ValueError: where a file is missing, damaged or of other images.
+    """
+    models, labels = load_embedders(folder), read_labels(folder / "labels.parquet", images=images)
+    embeddings = {split: embed_together(models, crops[split], flip=flip) for split in crops}
+    return TrainedRun(labels, pd.read_parquet(folder / "epochs.parquet"), pd.read_csv(curves), embeddings)
 
 
 @dataclass(frozen=True)
