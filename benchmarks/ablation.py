@@ -2,7 +2,7 @@
 
 Every arm runs the stages of the pipeline, by the commands of dvc.yaml, in a scratch folder with its own params.yaml;
 the arms of one seed share the stages before the first one that differs. `supervised` trains the same network by the
-same loop on the identities: the upper bound of any pseudo-labels. Writes benchmarks/results/ablation.jsonl (a line
+same loop on the identities: the upper bound of any pseudo-labels. Appends to benchmarks/results/ablation.jsonl (a line
 per arm and seed) and ablation.md (means and standard deviations).
 """
 
@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from time import perf_counter
 
 import pandas as pd
 import yaml
@@ -43,7 +42,8 @@ ARMS = {  # name: what differs from the default, and the first stage that notice
         "train_intra",
     ),
 }
-COLUMNS = ["initial_mAP", "intra_mAP", "inter_mAP", "inter_rank1", "inter_mINP", "label_f", "minutes"]
+COLUMNS = ["initial_mAP", "intra_mAP", "inter_mAP", "inter_rank1", "inter_mINP", "label_f"]
+DESCRIPTORS = ["network_mAP", "colour_stripes_mAP", "balanced_stripes_mAP"]
 
 
 def commands(values: dict) -> dict[str, list[str]]:
@@ -56,14 +56,13 @@ def commands(values: dict) -> dict[str, list[str]]:
     }
 
 
-def run_arm(folder: Path, overrides: list[str], *, first: str) -> float:
-    """Run the stages from `first` on in `folder`; return the minutes they took."""
+def run_arm(folder: Path, overrides: list[str], *, first: str) -> None:
+    """Run the stages from `first` on in `folder`."""
     values = composed(overrides)
     parse(values)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "params.yaml").write_text(yaml.safe_dump(values))
     (folder / "data" / "weights").mkdir(parents=True, exist_ok=True)
-    began = perf_counter()
     stages = commands(values)
     for name in list(stages)[list(stages).index(first) :]:
         subprocess.run(  # what runs is dvc.yaml's own command
@@ -73,19 +72,18 @@ def run_arm(folder: Path, overrides: list[str], *, first: str) -> float:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-    return (perf_counter() - began) / 60
 
 
-def measured(folder: Path, *, minutes: float) -> dict[str, float]:
+def measured(folder: Path) -> dict[str, float]:
     """What the arm's evaluation says."""
     values = json.loads((folder / "metrics/evaluate.json").read_text())
     quality = pd.read_csv(folder / "metrics/evaluate/label_quality_inter.csv")
-    return values | {"label_f": 100 * float(quality["pairwise_f"].iloc[-1]), "minutes": minutes}
+    return values | {"label_f": 100 * float(quality["pairwise_f"].iloc[-1])}
 
 
 def supervised(folder: Path, *, seed: int) -> dict[str, float]:
     """Train on the identities with the loop, network and number of steps of both training stages together."""
-    began, params, images = perf_counter(), parse(composed([f"seed={seed}"])), folder / "data/synthetic/images"
+    params, images = parse(composed([f"seed={seed}"])), folder / "data/synthetic/images"
     index = read_index(images)
     who, (ids, cameras) = (
         read_identities(folder / "data/synthetic/identities.parquet", index),
@@ -101,7 +99,7 @@ def supervised(folder: Path, *, seed: int) -> dict[str, float]:
     train(model, crops["train"], cameras, label=lambda *_: EpochLabels(labels, {}), settings=settings)
     embedded = {"inter": {split: embed_together([model], crops[split]) for split in ("query", "gallery")}}
     report = retrieval_report(index, who, embedded, reranking=None, ranked_queries=1)
-    return report.values() | {"label_f": 100.0, "minutes": (perf_counter() - began) / 60}
+    return report.values() | {"label_f": 100.0}
 
 
 def descriptors(folder: Path) -> dict[str, float]:
@@ -121,15 +119,29 @@ def descriptors(folder: Path) -> dict[str, float]:
     return {f"{name}_mAP": report[f"{name}_mAP"] for name in embedded}
 
 
+def keep(line: dict) -> None:
+    """Append a line to the results and draw the table anew."""
+    path = RESULTS / "ablation.jsonl"
+    shown = {name: round(value, 4) if isinstance(value, float) else value for name, value in line.items()}
+    shown = {name: shown[name] for name in ("arm", "seed", *COLUMNS, *DESCRIPTORS) if name in shown}
+    print(json.dumps(shown), flush=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(shown) + "\n")
+    lines = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
+    (RESULTS / "ablation.md").write_text(table(lines), encoding="utf-8")
+
+
+def spread(values: pd.Series) -> str:
+    """Mean and standard deviation, or the one value."""
+    return f"{values.mean():.1f} ± {values.std():.1f}" if len(values) > 1 else f"{values.iloc[0]:.1f} (one seed)"
+
+
 def table(lines: list[dict]) -> str:
     """Means and standard deviations (over seeds, n - 1) as a Markdown table."""
     frame = pd.DataFrame([line for line in lines if line["arm"] != "descriptors"])
     rows = ["| arm | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     for arm, part in frame.groupby("arm", sort=False):
-        cells = [
-            "-" if part[column].isna().all() else f"{part[column].mean():.1f} ± {part[column].std():.1f}"
-            for column in COLUMNS
-        ]
+        cells = ["-" if part[column].isna().all() else spread(part[column]) for column in COLUMNS]
         rows.append(f"| {arm} | " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
 
@@ -139,7 +151,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--arms", nargs="+", default=[*ARMS, "supervised"], help="names, or the start of names")
     options = parser.parse_args()
-    lines: list[dict] = []
     with tempfile.TemporaryDirectory() as scratch:
         for seed in options.seeds:
             base = Path(scratch) / f"seed{seed}"
@@ -149,16 +160,11 @@ def main() -> None:
                 folder = base / str(number)
                 if number:
                     shutil.copytree(base / "0", folder)
-                minutes = run_arm(folder, [*overrides, f"seed={seed}"], first=first)
-                lines.append({"arm": arm, "seed": seed, **measured(folder, minutes=minutes)})
-                print(json.dumps({key: lines[-1][key] for key in ("arm", "seed", *COLUMNS)}), flush=True)
+                run_arm(folder, [*overrides, f"seed={seed}"], first=first)
+                keep({"arm": arm, "seed": seed, **measured(folder)})
             if "supervised" in options.arms:
-                lines.append({"arm": "supervised", "seed": seed, **supervised(base / "0", seed=seed)})
-                print(json.dumps(lines[-1]), flush=True)
-            lines.append({"arm": "descriptors", "seed": seed, **descriptors(base / "0")})
-            print(json.dumps(lines[-1]), flush=True)
-            (RESULTS / "ablation.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-            (RESULTS / "ablation.md").write_text(table(lines))
+                keep({"arm": "supervised", "seed": seed, **supervised(base / "0", seed=seed)})
+            keep({"arm": "descriptors", "seed": seed, **descriptors(base / "0")})
 
 
 if __name__ == "__main__":
