@@ -78,7 +78,7 @@ def measured(folder: Path) -> dict[str, float]:
     """What the arm's evaluation says."""
     values = json.loads((folder / "metrics/evaluate.json").read_text())
     quality = pd.read_csv(folder / "metrics/evaluate/label_quality_inter.csv")
-    return values | {"label_f": 100 * float(quality["pairwise_f"].iloc[-1])}
+    return values | {"label_f": 100 * float(quality.loc[quality["camera"] < 0, "pairwise_f"].iloc[-1])}
 
 
 def supervised(folder: Path, *, seed: int) -> dict[str, float]:

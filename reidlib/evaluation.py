@@ -174,7 +174,12 @@ def unlabelled_values(
     return {f"{name}_{key}": value for key, value in values.items()}
 
 
-def quality_tables(name: str, epochs: pd.DataFrame, identities: Int32[np.ndarray, "n"]) -> dict[str, pd.DataFrame]:
+def quality_tables(
+    name: str,
+    epochs: pd.DataFrame,
+    identities: Int32[np.ndarray, "n"],
+    cameras: Integer[np.ndarray, "n"],
+) -> dict[str, pd.DataFrame]:
     """Return the quality of each epoch's labels against the identities, after training, as one table by its name.
 
     Args:
@@ -182,13 +187,22 @@ def quality_tables(name: str, epochs: pd.DataFrame, identities: Int32[np.ndarray
         epochs: epoch, row and label, as the training stages keep them; rows that an epoch does not hold count as
             outliers.
         identities: of the training rows; -1 = unknown, left out. Without any known one there is no table.
+        cameras: of the training rows.
+
+    Returns:
+        Columns epoch (from 1), camera (-1 = all together; each on its own where there are several) and those of
+        `reidlib.labels.quality.label_quality`. Local labels cannot join cameras: for them each camera's rows tell.
     """
     known = identities >= 0
     if not known.any():
         return {}
+    numbers = np.unique(cameras[known]).tolist()
+    parts = {-1: known} | ({number: known & (cameras == number) for number in numbers} if len(numbers) > 1 else {})
     rows = []
     for epoch, part in epochs.groupby("epoch"):
         labels = np.full(len(identities), -1, np.int32)
         labels[part["row"].to_numpy()] = part["label"].to_numpy()
-        rows.append({"epoch": int(str(epoch)) + 1, **label_quality(labels[known], identities[known])})
+        for camera, chosen in parts.items():
+            quality = label_quality(labels[chosen], identities[chosen])
+            rows.append({"epoch": int(str(epoch)) + 1, "camera": camera, **quality})
     return {f"label_quality_{name}": pd.DataFrame(rows)}

@@ -39,7 +39,8 @@ def main(
         trained = read_run(folder, curves / f"train_{name}.csv", images=ids, crops=crops, flip=flip)
         embedded[name] = dict(trained.embeddings)
         values |= unlabelled_values(name, embedded[name]["train"], trained.labels, cameras, **params.jaccard())
-        tables |= {f"train_{name}": trained.curves, **quality_tables(name, trained.epochs, known_identities(ids, who))}
+        tables |= quality_tables(name, trained.epochs, known_identities(ids, who), cameras)
+        tables[f"train_{name}"] = trained.curves
     reranking = Reranking(**params.evaluate.reranking.values()) if params.evaluate.reranking else None
     found = retrieval_report(index, who, embedded, reranking=reranking, ranked_queries=params.evaluate.ranked_queries)
     with atomic_folder(report) as pictures:

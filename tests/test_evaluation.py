@@ -67,7 +67,12 @@ def test_without_identities_there_is_nothing_to_rank(scene):
     index, identities, embedded = scene
     report = retrieval_report(index, identities[:0], {"a": embedded}, reranking=None, ranked_queries=3)
     assert report.values() == {} and report.lists == {} and len(report.cmc()) == 0
-    assert quality_tables("intra", pd.DataFrame({"epoch": [0], "row": [0], "label": [0]}), np.int32([-1, -1])) == {}
+    assert (
+        quality_tables(
+            "intra", pd.DataFrame({"epoch": [0], "row": [0], "label": [0]}), np.int32([-1, -1]), np.int16([0, 1])
+        )
+        == {}
+    )
 
 
 def test_known_identities_follow_the_images(scene):
@@ -78,10 +83,14 @@ def test_known_identities_follow_the_images(scene):
 
 def test_quality_counts_rows_an_epoch_does_not_hold_as_outliers():
     epochs = pd.DataFrame({"epoch": [0, 0, 0, 1, 1], "row": [0, 1, 2, 0, 1], "label": [0, 0, 1, 0, 0]})
-    table = quality_tables("inter", epochs, np.int32([5, 5, 6, -1]))["label_quality_inter"]
-    assert table["epoch"].tolist() == [1, 2]
-    assert table["pairwise_f"].tolist() == [1.0, 1.0]
-    assert table["outlier_share"].tolist() == pytest.approx([0, 1 / 3])
+    table = quality_tables("inter", epochs, np.int32([5, 5, 6, -1]), np.int16([0, 0, 1, 1]))["label_quality_inter"]
+    assert table["epoch"].tolist() == [1, 1, 1, 2, 2, 2] and table["camera"].tolist() == [-1, 0, 1] * 2
+    together = table[table["camera"] == -1]
+    assert together["pairwise_f"].tolist() == [1.0, 1.0]
+    assert together["outlier_share"].tolist() == pytest.approx([0, 1 / 3])
+    assert table[table["camera"] == 1]["outlier_share"].tolist() == [0, 1]
+    alone = quality_tables("inter", epochs, np.int32([5, 5, 6, -1]), np.int16([0, 0, 0, 0]))["label_quality_inter"]
+    assert alone["camera"].tolist() == [-1, -1]
 
 
 def test_unlabelled_values_need_no_identity():
