@@ -14,8 +14,8 @@ from reidlib.report.tables import MODELS
 TITLES = {
     "train_intra": "Training inside cameras (train_intra)",
     "train_inter": "Training across cameras (train_inter)",
-    "label_quality_intra": "Pseudo-labels of train_intra against the identities, measured afterwards (thin: each camera)",
-    "label_quality_inter": "Pseudo-labels of train_inter against the identities, measured afterwards (thin: each camera)",
+    "label_quality_intra": "Pseudo-labels of train_intra against the identities (thin lines: each camera)",
+    "label_quality_inter": "Pseudo-labels of train_inter against the identities (thin lines: each camera)",
 }
 
 
