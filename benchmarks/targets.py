@@ -29,6 +29,8 @@ RUNS = {
         ("cluster", "--method linkage --n 12936 --preset early --repeats 1"),
         ("jaccard", "--n 100000 --preset early --repeats 3"),
         ("evaluate", "--queries 11659 --gallery 82161 --repeats 1"),
+    ],
+    "huge": [
         ("cluster", "--method linkage --n 100000 --d 128 --preset late --repeats 1"),
         ("jaccard", "--n 1000000 --d 384 --preset late --repeats 1"),
     ],
