@@ -2,11 +2,11 @@
 
     python -m benchmarks.chart [FOLDER]        (default: benchmarks/results)
 
-reads every line of FOLDER/scaling.jsonl and writes FOLDER/scaling.png. To measure anew: `python -m benchmarks.scaling`, or
-any benchmark with `--json >> FOLDER/scaling.jsonl`: each line is an object with `benchmark`, `size`, `median_seconds` and
-`peak_extra_mib`, and, where the obvious implementation was run too, `baseline`, `baseline_seconds` and
-`baseline_peak_extra_mib`; `method` and `preset` tell lines of one benchmark apart. Where several lines measure the
-same, the last one counts.
+reads every line of FOLDER/scaling.jsonl and writes FOLDER/scaling.png. To measure anew: `python -m
+benchmarks.scaling`, or any benchmark with `--json >> FOLDER/scaling.jsonl`: each line is an object with `benchmark`,
+`size`, `median_seconds` and `peak_extra_mib`, and, where the obvious implementation was run too, `baseline`,
+`baseline_seconds` and `baseline_peak_extra_mib`; `method` and `preset` tell lines of one benchmark apart. Where several
+lines measure the same, the last one counts.
 """
 
 import json
