@@ -7,9 +7,7 @@ one image. Both read the same pictures from memory and make the same kind of bat
 one thread, timed in CPU seconds, which other work on the machine disturbs less.
 """
 
-import argparse
 import io
-import json
 from collections.abc import Callable
 from time import process_time
 
@@ -18,6 +16,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
+from benchmarks.measure import run_repeated
 from reidlib.images.augment import Augmentation, augment, normalise
 
 BATCH = 64
@@ -91,18 +90,5 @@ def measure(*, repeats: int = 40) -> dict[str, float]:
     return figures
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--repeats", type=int, default=40)
-    arguments = parser.parse_args()
-    figures = measure(repeats=arguments.repeats)
-    if arguments.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:50} {value:12,.1f}")
-
-
 if __name__ == "__main__":
-    main()
+    run_repeated(measure, description=__doc__, repeats=40)

@@ -4,6 +4,7 @@ Medians of alternated runs, so that a neighbour's load on the machine falls on b
 size during a run of its own, less the size before it.
 """
 
+import argparse
 import ctypes
 import json
 import threading
@@ -86,3 +87,17 @@ def report(figures: dict[str, Any], *, as_json: bool) -> None:
     """Print one measurement, as a JSON object in a line or for people."""
     rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
     print(json.dumps(rounded) if as_json else "  ".join(f"{k} {v}" for k, v in rounded.items()), flush=True)
+
+
+def run_repeated(measure: Callable[..., dict[str, float]], *, description: str | None, repeats: int) -> None:
+    """The command line of a benchmark whose figures go by names: --json and --repeats; one figure a line for people."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--repeats", type=int, default=repeats)
+    arguments = parser.parse_args()
+    figures = measure(repeats=arguments.repeats)
+    if arguments.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name:50} {value:12,.2f}")

@@ -7,8 +7,6 @@ is the loop that the published cluster-contrast codes run in the backward pass; 
 from the same memory, and must end bit-equal.
 """
 
-import argparse
-import json
 from time import perf_counter
 
 import numpy as np
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.measure import run_repeated
 from reidlib.training.memories import ClusterMemory
 
 BATCH, CLUSTERS, DIMENSION, MOMENTUM = 256, 700, 2048, 0.1
@@ -63,18 +62,5 @@ def measure(*, repeats: int = 100) -> dict[str, float]:
     return figures
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--repeats", type=int, default=100)
-    arguments = parser.parse_args()
-    figures = measure(repeats=arguments.repeats)
-    if arguments.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:20} {value:10.2f}")
-
-
 if __name__ == "__main__":
-    main()
+    run_repeated(measure, description=__doc__, repeats=100)

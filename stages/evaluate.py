@@ -31,6 +31,7 @@ def main(
     params = load_params()
     index, flip = read_index(images), params.evaluate.flip
     who, (ids, cameras) = read_identities(identities, index), read_training(images, **params.cameras())
+    people = known_identities(ids, who)
     crops = {split: open_split(images, split) for split in index["split"].unique()}
     embedded = {"initial": {side: open_embeddings(features / f"{side}.npy", images=len(crops[side])) for side in crops}}
     values: dict[str, float] = {}
@@ -39,7 +40,7 @@ def main(
         trained = read_run(folder, curves / f"train_{name}.csv", images=ids, crops=crops, flip=flip)
         embedded[name] = dict(trained.embeddings)
         values |= unlabelled_values(name, embedded[name]["train"], trained.labels, cameras, **params.jaccard())
-        tables |= quality_tables(name, trained.epochs, known_identities(ids, who), cameras)
+        tables |= quality_tables(name, trained.epochs, people, cameras)
         tables[f"train_{name}"] = trained.curves
     reranking = Reranking(**params.evaluate.reranking.values()) if params.evaluate.reranking else None
     found = retrieval_report(index, who, embedded, reranking=reranking, ranked_queries=params.evaluate.ranked_queries)
