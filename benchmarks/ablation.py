@@ -13,7 +13,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 
 import pandas as pd
 import yaml
@@ -24,16 +26,18 @@ from reidlib.features import embed_together, initial_embeddings
 from reidlib.images.packing import open_split
 from reidlib.images.table import read_identities, read_index
 from reidlib.images.training import read_training
-from reidlib.images.variation import Augmentation
 from reidlib.labels.numbering import number_clusters
 from reidlib.models.embedder import load_embedder
 from reidlib.params import parse
-from reidlib.training.loop import EpochLabels, Settings, train
+from reidlib.training.loop import train
+from reidlib.training.settings import EpochLabels
+from stages.training import settings
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 ARMS = {  # name: what differs from the default, and the first stage that notices
     "default: shared network, refined by all nodes": ([], "synthesize"),
+    "the same in float32": (["compute.precision=fp32"], "train_intra"),
     "refined by one node per cluster": (["refine.nodes=one"], "refine"),
     "no refinement": (["refine.nodes=none"], "refine"),
     "train_inter from the initial weights": (["train_inter.start_from=initial"], "refine"),
@@ -42,7 +46,7 @@ ARMS = {  # name: what differs from the default, and the first stage that notice
         "train_intra",
     ),
 }
-COLUMNS = ["initial_mAP", "intra_mAP", "inter_mAP", "inter_rank1", "inter_mINP", "label_f"]
+COLUMNS = ["initial_mAP", "intra_mAP", "inter_mAP", "inter_rank1", "inter_mINP", "label_f", "training_seconds"]
 DESCRIPTORS = ["network_mAP", "colour_stripes_mAP", "balanced_stripes_mAP"]
 
 
@@ -56,15 +60,17 @@ def commands(values: dict) -> dict[str, list[str]]:
     }
 
 
-def run_arm(folder: Path, overrides: list[str], *, first: str) -> None:
-    """Run the stages from `first` on in `folder`."""
+def run_arm(folder: Path, overrides: list[str], *, first: str) -> dict[str, float]:
+    """Run the stages from `first` on in `folder`; return the seconds of the two that train, where both ran."""
     values = composed(overrides)
     parse(values)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "params.yaml").write_text(yaml.safe_dump(values))
     (folder / "data" / "weights").mkdir(parents=True, exist_ok=True)
     stages = commands(values)
+    taken: dict[str, float] = {}
     for name in list(stages)[list(stages).index(first) :]:
+        began = perf_counter()
         subprocess.run(  # what runs is dvc.yaml's own command
             [sys.executable, *stages[name][1:]],
             cwd=folder,
@@ -72,6 +78,9 @@ def run_arm(folder: Path, overrides: list[str], *, first: str) -> None:
             check=True,
             stdout=subprocess.DEVNULL,
         )
+        taken[name] = perf_counter() - began
+    both = {"train_intra", "train_inter"} <= set(taken)
+    return {"training_seconds": taken["train_intra"] + taken["train_inter"]} if both else {}
 
 
 def measured(folder: Path) -> dict[str, float]:
@@ -92,11 +101,10 @@ def supervised(folder: Path, *, seed: int) -> dict[str, float]:
     crops = {split: open_split(images, split) for split in ("train", "query", "gallery")}
     labels = number_clusters(known_identities(ids, who))
     epochs = params.train_intra.epochs + params.train_inter.epochs
-    loop = params.train_inter.loop_values() | {"epochs": epochs, "decay_every": round(0.75 * epochs)}
-    augmentation = Augmentation(**params.augment.values())
-    settings = Settings(**loop, within_cameras=False, augmentation=augmentation, seed=seed)
+    how = settings(params, params.train_inter, within_cameras=False)
+    how = replace(how, epochs=epochs, decay_every=round(0.75 * epochs))
     model = load_embedder(folder / "data/synthetic/features/model.safetensors")
-    train(model, crops["train"], cameras, label=lambda *_: EpochLabels(labels, {}), settings=settings)
+    train(model, crops["train"], cameras, label=lambda *_: EpochLabels(labels, {}), settings=how)
     embedded = {"inter": {split: embed_together([model], crops[split]) for split in ("query", "gallery")}}
     report = retrieval_report(index, who, embedded, reranking=None, ranked_queries=1)
     return report.values() | {"label_f": 100.0}
@@ -160,8 +168,8 @@ def main() -> None:
                 folder = base / str(number)
                 if number:
                     shutil.copytree(base / "0", folder)
-                run_arm(folder, [*overrides, f"seed={seed}"], first=first)
-                keep({"arm": arm, "seed": seed, **measured(folder)})
+                taken = run_arm(folder, [*overrides, f"seed={seed}"], first=first)
+                keep({"arm": arm, "seed": seed, **measured(folder), **taken})
             if "supervised" in options.arms:
                 keep({"arm": "supervised", "seed": seed, **supervised(base / "0", seed=seed)})
             keep({"arm": "descriptors", "seed": seed, **descriptors(base / "0")})

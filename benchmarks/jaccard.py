@@ -4,8 +4,7 @@
 
 Pairs further apart than --max-distance are not stored (clustering by DBSCAN at .6 needs no others); with 1 everything
 is. The dense baseline runs up to --baseline-up-to rows (it holds several N × N arrays) and must agree to 1e-5. Beyond
-200,000 rows, where the exact search takes hours, each row's neighbours are sought among every 20,000 rows of the same
-identities (`sharded`): the graph's time and size are asked for, not its labels.
+50,000 rows neighbours are sought within shards (`benchmarks.features.neighbours`).
 """
 
 import argparse
@@ -13,23 +12,9 @@ import argparse
 import numpy as np
 
 from benchmarks.baselines_neighbours import dense_jaccard
-from benchmarks.features import features, purity
+from benchmarks.features import EXACT_UP_TO, features, neighbours, purity
 from benchmarks.measure import compare, report
 from reidlib.neighbours.jaccard import jaccard_from_neighbours
-from reidlib.neighbours.search import nearest
-
-EXACT_UP_TO, SHARD_ROWS = 200_000, 20_000
-
-
-def sharded(embeddings: np.ndarray, identities: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    similarities = np.empty((len(embeddings), k), np.float32)
-    indices = np.empty((len(embeddings), k), np.int32)
-    shards = identities % -(-len(embeddings) // SHARD_ROWS)
-    for shard in range(shards.max() + 1):
-        rows = np.flatnonzero(shards == shard)
-        similarities[rows], places = nearest(embeddings[rows], k=k, device="cpu")
-        indices[rows] = rows[places]
-    return similarities, indices
 
 
 def check(matrix, distances: np.ndarray, max_distance: float) -> None:
@@ -53,11 +38,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     embeddings, identities, _ = features(options.n, preset=options.preset, d=options.d)
-    exact = options.n <= EXACT_UP_TO
-    if exact:
-        similarities, indices = nearest(embeddings, k=options.k1, device="cpu")
-    else:
-        similarities, indices = sharded(embeddings, identities, options.k1)
+    similarities, indices = neighbours(embeddings, identities, k=options.k1)
     found = {}
 
     def ours() -> None:
@@ -78,7 +59,7 @@ def main() -> None:
             "size": options.n,
             "dimension": options.d,
             "preset": options.preset,
-            "neighbours": "exact" if exact else "sharded",
+            "neighbours": "exact" if options.n <= EXACT_UP_TO else "sharded",
             "purity": purity(indices, identities),
             "max_distance": options.max_distance,
             "entries_per_row": found["ours"].nnz / options.n,

@@ -1,13 +1,15 @@
 """Exact nearest neighbours against faiss's flat index.
 
-    python -m benchmarks.knn [--n 12936] [--d 2048] [--preset early] [--k 30] [--json]
+    python -m benchmarks.knn [--n 12936] [--d 2048] [--preset early] [--k 30] [--without-bfloat16] [--json]
 
-The similarities must agree to 1e-5 and the neighbours but for near-ties; the recall is printed.
+The similarities must agree to 1e-5 and the neighbours but for near-ties; the recall is printed. faiss is run up to
+--baseline-up-to rows.
 """
 
 import argparse
 
 import numpy as np
+import torch
 
 from benchmarks.baselines_neighbours import flat_neighbours
 from benchmarks.features import features, purity
@@ -22,9 +24,12 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=30)
     parser.add_argument("--preset", choices=["late", "early"], default="early")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--no-baseline", action="store_true")
+    parser.add_argument("--without-bfloat16", action="store_true", help="as on a processor that does not multiply it")
+    parser.add_argument("--baseline-up-to", type=int, default=30_000)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
+    if options.without_bfloat16:
+        torch.cpu._is_avx512_bf16_supported = lambda: False
     embeddings, identities, _ = features(options.n, preset=options.preset, d=options.d)
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
@@ -34,7 +39,8 @@ def main() -> None:
     def baseline() -> None:
         found["faiss"] = flat_neighbours(embeddings, k=options.k)
 
-    figures = compare(ours, None if options.no_baseline else baseline, repeats=options.repeats)
+    given = baseline if options.n <= options.baseline_up_to else None
+    figures = compare(ours, given, repeats=options.repeats, warm=options.n <= 50_000)
     recall = None
     if "faiss" in found:
         pairs = zip(found["ours"][1], found["faiss"][1], strict=True)
@@ -48,9 +54,10 @@ def main() -> None:
             "dimension": options.d,
             "k": options.k,
             "preset": options.preset,
+            "bfloat16": torch.cpu._is_avx512_bf16_supported(),
             "purity": purity(found["ours"][1], identities),
             **figures,
-            "baseline": "faiss flat",
+            "baseline": "faiss flat" if given else None,
             "recall": recall,
         },
         as_json=options.json,

@@ -4,11 +4,13 @@
 
 The peer is what the published codes run in each worker: decode a JPEG with PIL, then torchvision's transforms of the
 one image. Both read the same pictures from memory and make the same kind of batch. They take turns in one process, on
-one thread, timed in CPU seconds, which other work on the machine disturbs less.
+one thread, timed in CPU seconds, which other work on the machine disturbs less. Beside them: resized in the same pass,
+and with all the further variations but the policies.
 """
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from time import process_time
 
 import numpy as np
@@ -22,12 +24,16 @@ from reidlib.images.augment import Augmentation, augment, normalise
 BATCH = 64
 IMAGES = 1024
 SETTINGS = Augmentation(gain=0.2, offset=0.1)
+DISTORTED = replace(
+    SETTINGS, translate=0.5, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1, blur=0.5, grey_patch=0.4, cutout=0.5
+)
 
 
 def images_per_second(height: int, width: int, *, repeats: int) -> dict[str, float]:
     """Return images per second of each way at one size; medians of alternating runs on one thread."""
     generator = np.random.default_rng(0)
     packed = _pictures(generator, height, width)
+    larger = _pictures(generator, height + height // 8, width + width // 8)
     files = [_jpeg(image) for image in packed[: 2 * BATCH]]
     one_by_one = transforms.Compose(
         [
@@ -53,6 +59,12 @@ def images_per_second(height: int, width: int, *, repeats: int) -> dict[str, flo
         "fused_channels_last": lambda: augment(packed, generator, settings=SETTINGS, rows=rows(), channels_last=True),
         "normalise_channels_last": lambda: normalise(
             packed, mean=SETTINGS.mean, std=SETTINGS.std, rows=rows(), channels_last=True
+        ),
+        "resized_channels_last": lambda: augment(
+            larger, generator, settings=SETTINGS, rows=rows(), size_px=(height, width), channels_last=True
+        ),
+        "distorted_channels_last": lambda: augment(
+            packed, generator, settings=DISTORTED, rows=rows(), channels_last=True
         ),
         "one_by_one": peer,
     }

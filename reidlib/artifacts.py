@@ -8,6 +8,7 @@ import errno
 import fcntl
 import glob
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,9 @@ from pathlib import Path
 from uuid import uuid4
 
 __all__ = ["atomic_file", "atomic_folder"]
+
+_LOST = "was not written and nothing was left behind"
+_FULL = re.compile(r"No space left|quota exceeded|\d+ requested and \d+ written")  # safetensors and numpy give no errno
 
 
 @contextmanager
@@ -29,8 +33,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
         ValueError: The block removed the temporary file instead of writing it.
         OSError: The disk is full (the message names the artifact) or not writable.
     """
-    temporary = _temporary(path)
-    temporary.touch(exist_ok=False)
+    with _told(path):
+        temporary = _temporary(path)
+        temporary.touch(exist_ok=False)
     with _removed_on_failure(temporary, path):
         yield temporary
         if not temporary.is_file():
@@ -52,8 +57,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         ValueError: The block removed the temporary folder.
         OSError: The disk is full (the message names the artifact) or not writable.
     """
-    temporary = _temporary(path)
-    temporary.mkdir()
+    with _told(path):
+        temporary = _temporary(path)
+        temporary.mkdir()
     with _removed_on_failure(temporary, path):
         yield temporary
         if not temporary.is_dir():
@@ -90,15 +96,37 @@ def _removed_on_failure(temporary: Path, path: Path) -> Iterator[None]:
     try:
         with suppress(OSError):  # file systems without locks: leftovers are then removed a little too eagerly
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BaseException as error:
+        with _told(path):
+            yield
+    except BaseException:
         _remove(temporary)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            message = f"{os.strerror(error.errno)}: {path} was not written and nothing was left behind; free some space"
-            raise OSError(error.errno, message) from error
         raise
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Name the artifact, and what to do, where the disk is full or the folder is not writable."""
+    try:
+        yield
+    except Exception as error:
+        number = getattr(error, "errno", None)
+        if _LOST in str(error):  # told of an artifact inside this one
+            raise
+        if number in (errno.ENOSPC, errno.EDQUOT) or _FULL.search(str(error)):
+            number, what = number or errno.ENOSPC, "free some space"
+        elif number in (errno.EACCES, errno.EPERM, errno.EROFS) and _is_beside(error, path):
+            what = f"make {path.parent} writable for this user"
+        else:
+            raise
+        raise OSError(number, f"{os.strerror(number)}: {path} {_LOST}; {what}") from error
+
+
+def _is_beside(error: Exception, path: Path) -> bool:
+    """Return whether an OSError is about a file in the folder of `path`, or about that folder."""
+    name = getattr(error, "filename", None)
+    return name is not None and path.parent.is_relative_to(Path(os.fsdecode(name)).parent)
 
 
 def _in_use(leftover: Path) -> bool:

@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
+from torch import Tensor
 
 from reidlib.artifacts import atomic_file
 from reidlib.images.augment import normalise
 from reidlib.images.colour import colour_stripes
+from reidlib.images.packing import open_npy
+from reidlib.images.residence import batches
 from reidlib.images.variation import IMAGENET_MEAN, IMAGENET_STD
 from reidlib.models.embedder import Embedder
 from reidlib.progress import progress
@@ -24,14 +27,24 @@ def device() -> torch.device:
 
 
 @torch.inference_mode()
-def embed(model: Embedder, images: Images, *, batch_size: int = 256, flip: bool = False) -> Embeddings:
+def embed(
+    model: Embedder,
+    images: Images | UInt8[Tensor, "n h w 3"],
+    *,
+    batch_size: int = 256,
+    flip: bool = False,
+    rows: range | None = None,
+    bf16: bool = False,
+) -> Embeddings:
     """Embed every image, in order, on the model's device.
 
     Args:
         model: put in evaluation mode for the time, and back.
-        images: packed RGB crops; a memory map is read batch by batch.
+        images: packed RGB crops, an array or a tensor; a memory map is read batch by batch.
         batch_size: images at a time; the embeddings do not depend on it beyond rounding.
         flip: add the embedding of the mirror image before normalising.
+        rows: the images to embed; all without.
+        bf16: run the network in bfloat16.
 
     Returns:
         Unit-norm rows.
@@ -41,19 +54,24 @@ def embed(model: Embedder, images: Images, *, batch_size: int = 256, flip: bool 
     """
     where, training = next(model.parameters()).device, model.training
     model.eval()
-    embeddings = np.empty((len(images), model.dimension), np.float32)
-    for start in progress(range(0, len(images), batch_size), "embedding"):
-        rows = np.arange(start, min(start + batch_size, len(images)))
-        batch = normalise(images, rows=rows, mean=IMAGENET_MEAN, std=IMAGENET_STD, channels_last=True).to(where)
-        embedded = model(batch)
-        if flip:
-            embedded = torch.nn.functional.normalize(embedded + model(batch.flip(3)), dim=1)
-        embeddings[rows] = embedded.cpu().numpy()
+    wanted = np.arange(len(images)) if rows is None else np.array(rows, np.int64)
+    embeddings = np.empty((len(wanted), model.dimension), np.float32)
+    starts = range(0, len(wanted), batch_size)
+    chunks = batches(images, (wanted[start : start + batch_size] for start in starts), device=where)
+    for start, (source, some) in zip(progress(starts, "embedding"), chunks, strict=True):
+        batch = normalise(
+            source, rows=some, mean=IMAGENET_MEAN, std=IMAGENET_STD, size_px=model.size_of(images), channels_last=True
+        ).to(where)
+        with torch.autocast(where.type, torch.bfloat16, enabled=bf16):
+            embedded = model(batch)
+            if flip:
+                embedded = torch.nn.functional.normalize(embedded + model(batch.flip(3)), dim=1)
+        embeddings[start : start + len(some)] = embedded.cpu().numpy()
     model.train(training)
     broken = int((~np.isfinite(embeddings).all(axis=1)).sum())
     if broken:
         raise ValueError(
-            f"{broken} of {len(images)} embeddings are not finite: lower learning_rate, or check extract.weights"
+            f"{broken} of {len(wanted)} embeddings are not finite: lower learning_rate, or check extract.weights"
         )
     return embeddings
 
@@ -104,10 +122,7 @@ def open_embeddings(path: Path, *, images: int) -> Embeddings:
     Raises:
         ValueError: where the file is missing, cut short, of another type, or of another number of images.
     """
-    try:
-        embeddings = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); remove it and run `dvc repro`") from error
+    embeddings = open_npy(path, mend="remove it and run `dvc repro`")
     if embeddings.dtype != np.float32 or embeddings.ndim != 2 or len(embeddings) != images:
         raise ValueError(
             f"{path}: expected float32 embeddings of {images} images, found {embeddings.dtype} {embeddings.shape}; "

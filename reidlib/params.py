@@ -75,6 +75,8 @@ class Unzip(Section):
     width_px: Count
     on_bad_image: Literal["error", "skip"]
     max_megapixels: Positive
+    max_unpacked_gib: Positive
+    max_unpacking_ratio: Positive
     workers: Count
 
 
@@ -83,9 +85,13 @@ class Model(Section):
 
     backbone: str
     last_stride: Literal[1, 2]
-    pooling: Literal["gem", "gem_trained", "average", "max"]
+    pooling: Literal["gem", "gem_trained", "average", "max", "token"]
     gem_power: Annotated[float, Field(ge=1)]
     batch_norm_group: Annotated[int, Field(ge=2)]
+    height_px: Count
+    width_px: Count
+    patch_stride: Count | None
+    drop_path: Annotated[float, Field(ge=0, lt=1)]
 
 
 class Extract(Section):
@@ -176,6 +182,29 @@ class Augment(Section):
     erase: Share
     gain: Annotated[float, Field(ge=0, lt=1)]
     offset: Annotated[float, Field(ge=0, lt=1)]
+    policy: Literal["none", "auto", "trivial"]
+    translate: Share
+    brightness: Annotated[float, Field(ge=0)]
+    contrast: Annotated[float, Field(ge=0)]
+    saturation: Annotated[float, Field(ge=0)]
+    hue: Annotated[float, Field(ge=0, le=0.5)]
+    blur: Share
+    grey_patch: Share
+    cutout: Share
+
+
+class Compute(Section):
+    """How training is computed; changes its results by rounding at most."""
+
+    precision: Literal["auto", "fp32", "bf16"]
+    compile: bool
+    log_every: Count
+    device_memory_gib: Annotated[float, Field(ge=0)]
+    checkpoint_minutes: Positive
+
+    def loop_values(self) -> dict[str, Any]:
+        """Return what is passed to the training loop."""
+        return self.model_dump(exclude={"checkpoint_minutes"})
 
 
 class Train(Section):
@@ -189,6 +218,7 @@ class Train(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     decay_every: Count
     decay_factor: Share
+    clip_norm: Positive | None
     temperature: Positive
     momentum: Share
 
@@ -235,6 +265,7 @@ class Params(Section):
     unzip: Unzip
     model: Model
     augment: Augment
+    compute: Compute
     extract: Extract
     cluster: Cluster
     train_intra: TrainIntra

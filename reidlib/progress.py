@@ -1,5 +1,6 @@
 """One progress bar for everything that can take over two seconds: on a terminal, on standard error, gone when done."""
 
+import os
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
@@ -10,8 +11,11 @@ Item = TypeVar("Item")
 
 
 def progress(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterator[Item]:
-    """Yield the items under a bar; without one where standard error is no terminal, or there are fewer than five."""
+    """Yield the items under a bar; without one where standard error is no terminal, or there are fewer than five.
+
+    Of several processes that torchrun started, only the first shows bars.
+    """
     console = Console(stderr=True)
     count = total if total is not None or not isinstance(items, Sized) else len(items)
-    hidden = not console.is_terminal or (count is not None and count < 5)
+    hidden = not console.is_terminal or os.environ.get("RANK", "0") != "0" or (count is not None and count < 5)
     yield from track(items, description, total=count, transient=True, console=console, disable=hidden)

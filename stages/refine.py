@@ -6,10 +6,10 @@ from reidlib.features import device, embed
 from reidlib.images.packing import open_split
 from reidlib.images.training import read_training
 from reidlib.labels.tables import read_labels, write_labels
-from reidlib.models.embedder import load_embedder
 from reidlib.params import load_params
 from reidlib.training.labellers import GlobalLabelling, global_labels
 from stages import run, write_metrics
+from stages.training import starting_network
 
 
 def main(*, images: Path, features: Path, intra: Path, labels: Path, metrics: Path) -> None:
@@ -17,8 +17,7 @@ def main(*, images: Path, features: Path, intra: Path, labels: Path, metrics: Pa
     params = load_params()
     ids, cameras = read_training(images, **params.cameras())
     local = read_labels(intra / "labels.parquet", images=ids)
-    start = {"intra": intra / "model_0.safetensors", "initial": features / "model.safetensors"}
-    model = load_embedder(start[params.train_inter.start_from]).to(device())
+    model = starting_network(params, features, intra).to(device())
     embeddings = embed(model, open_split(images, "train"))
     labelling = GlobalLabelling(**params.global_labelling())
     refined = global_labels(embeddings, local, cameras, labelling=labelling, seed=params.seed)

@@ -3,45 +3,21 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
 
-ROOT = Path(__file__).parent.parent
-TINY = [
-    "synthesize.train_identities=8",
-    "synthesize.test_identities=4",
-    "synthesize.cameras=2",
-    "synthesize.images_per_camera=4",
-    "unzip.height_px=32",
-    "unzip.width_px=16",
-    "cluster.k1=4",
-    "cluster.k2=2",
-    "refine.k1=6",
-    "refine.k2=2",
-    "refine/method=linkage",
-    "refine.method.images_per_cluster=8",
-    "refine.nodes=none",
-    *(f"train_{stage}.{key}" for stage in ("intra", "inter") for key in ("epochs=2", "iterations=2")),
-    "evaluate.ranked_queries=2",
-]
-
-
-def run(folder, *command, ok=True):
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
-    )
-    output = done.stdout + done.stderr
-    assert (done.returncode == 0) == ok, output
-    return output
+from benchmarks import torture
+from benchmarks.tiny import TINY, environment, make_repository, run
 
 
 def stages_run(output):
@@ -52,19 +28,7 @@ def stages_run(output):
 def clone(tmp_path_factory):
     """A git repository with today's sources (compiled kernels included) and tiny parameters, run once."""
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("reidlib", "stages", "conf"):
-        shutil.copytree(ROOT / name, folder / name)
-    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "data/synthetic/dvc.yaml", ".dvc/config"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, folder / name)
-    (folder / "data/weights").mkdir()
-    (folder / "data/weights/.gitkeep").touch()
-    run(folder, "git", "init", "--quiet")
-    run(folder, "git", "config", "user.name", "test")
-    run(folder, "git", "config", "user.email", "test@example.org")
-    run(folder, sys.executable, "-m", "reidlib.compose", *TINY)
-    run(folder, "git", "add", "--all")
-    run(folder, "git", "commit", "--quiet", "-m", "start")
+    make_repository(folder)
     output = run(folder, "dvc", "repro")
     assert stages_run(output) == [
         "synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "evaluate",
@@ -131,6 +95,43 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(clone):
     assert "extract" in stages_run(output) and "unzip" not in stages_run(output)
     assert [(clone / name).read_bytes() for name in names] != first[0]
     assert "inter_mAP" in run(clone, "dvc", "metrics", "diff", "HEAD")
+
+
+@pytest.mark.slow
+def test_killed_and_run_again_is_as_never_killed(clone, tmp_path):
+    """The short version of `make torture`: every output of both training stages, byte for byte."""
+    folder = shutil.copytree(clone, tmp_path / "clone", symlinks=True)
+    run(folder, sys.executable, "-m", "reidlib.compose", *torture.SETTINGS)
+    run(folder, "dvc", "repro")
+    counts = torture.torture(folder, rounds=4, seed=1, stages=["train_intra", "train_inter"])
+    assert counts["kills"] >= 4 and counts["runs ended"] >= 1
+    assert counts["outputs that differ"] == 0 and counts["scratch folders left behind"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [[], ["--temp"]])
+def test_a_killed_experiment_goes_on_from_its_checkpoint(clone, tmp_path, kind):
+    folder = shutil.copytree(clone, tmp_path / "clone", symlinks=True)
+    longer = ["train_inter.iterations=40", "compute.checkpoint_minutes=1e-9"]
+    command = ["dvc", "exp", "run", *kind, *(f"-S{value}" for value in [*TINY, *longer])]
+    process = subprocess.Popen(command, cwd=folder, env=environment(), start_new_session=True)
+    deadline = time.monotonic() + 200
+    while not any(folder.glob(".scratch/train_inter/*/[0-9]*.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (folder / ".dvc/tmp/rwlock").unlink(missing_ok=True)
+    output = run(folder, *command)
+    assert "going on from epoch" in output and not any(folder.glob(".scratch/train_inter/*"))
+
+
+@pytest.mark.slow
+def test_two_processes_train_under_dvc(clone, tmp_path, monkeypatch):
+    folder = shutil.copytree(clone, tmp_path / "clone", symlinks=True)
+    alone = pd.read_csv(folder / "metrics/train_inter.csv")
+    monkeypatch.setenv("REID_NPROC", "2")
+    run(folder, "dvc", "repro", "--force", "--single-item", "train_inter")
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "metrics/train_inter.csv"), alone, atol=1e-3)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ Nothing is ever extracted to the disk. An archive comes from a stranger: whateve
 """
 
 import gzip
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -19,6 +20,10 @@ __all__ = ["ARCHIVE_ENDINGS", "LIMITS", "Contents", "list_archive", "read_member
 
 ARCHIVE_ENDINGS = (".zip", ".tar.gz", ".tgz", ".tar")
 LIMITS = Limits()
+_DAMAGE = (
+    *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, struct.error),
+    *(EOFError, OverflowError, NotImplementedError, RuntimeError),  # the last: a password that only one header wants
+)
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,6 @@ def list_archive(path: Path, *, limits: Limits = LIMITS) -> Contents:
             if member.name in members:
                 raise ValueError(f"{path.name}: {member.name!r} is in it twice; make an archive with each name once")
             members[member.name] = member
-            if len(members) > limits.files:
-                raise ValueError(f"{path.name}: more than {limits.files:,} files")
             if data is not None:
                 texts[member.name] = _text(data, f"{path.name}: {member.name}")
     names = tuple(sorted(members))
@@ -92,12 +95,14 @@ def _damage_told(path: Path) -> Iterator[None]:
     """Turn what zipfile, tarfile and gzip raise on a broken archive into one ValueError that names it."""
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise ValueError(f"{path.name}: truncated or damaged ({error}); download it again") from error
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path.name}: a file name said to be UTF-8 is not ({error}); make the archive anew"
         ) from error
+    except (*_DAMAGE, ValueError) as error:
+        if isinstance(error, ValueError) and str(error).startswith(f"{path.name}: "):
+            raise  # ours
+        raise ValueError(f"{path.name}: truncated or damaged ({error}); download it again") from error
 
 
 def _text(data: bytes | ValueError, where: str) -> str:

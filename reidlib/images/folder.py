@@ -106,10 +106,9 @@ def _entries(places: Sequence[_Place], identities: Mapping[str, int]) -> list[En
 
 def _frame(name: str) -> int:
     """Return the number that the name ends in, -1 where there is none or it does not fit in 31 bits."""
-    match = re.search(r"[0-9]+$", PurePosixPath(name).stem)
-    if match is None or len(match[0].lstrip("0")) > 10 or int(match[0]) > _LARGEST:
-        return -1
-    return int(match[0])
+    stem = PurePosixPath(name).stem
+    digits = stem[len(stem.rstrip("0123456789")) :].lstrip("0") or stem[-1:]
+    return int(digits) if re.fullmatch(r"[0-9]{1,10}", digits) and int(digits) <= _LARGEST else -1
 
 
 def _identities(contents: Contents, top: str, names: Sequence[str]) -> dict[str, int]:
@@ -120,6 +119,8 @@ def _identities(contents: Contents, top: str, names: Sequence[str]) -> dict[str,
     files = [name for name in contents.texts if name.removeprefix(top).lower() == "identities.csv"]
     if not files:
         return {}
+    if len(files) > 1:
+        raise ValueError(f"folder: {shown(files)} in {contents.file}: keep one")
     where = f"folder: {files[0]} of {contents.file}"
     rows = _rows(contents.texts[files[0]], where)
     known = set(names)

@@ -42,6 +42,33 @@ def _paint(values: np.ndarray, first: int, last: int, planar: bool, line: np.nda
             line[c * width + x if planar else x * 3 + c] = values[c]
 
 
+@njit(cache=True, nogil=True)
+def _neighbours(size: int, of: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the two places among `of` that each place among `size` lies between, and the share of the second."""
+    place = np.maximum((np.arange(size) + 0.5) * of / size - 0.5, 0.0)
+    first = np.minimum(place.astype(np.uintp), np.uintp(of - 1))
+    return first, np.minimum(first + np.uintp(1), np.uintp(of - 1)), (place - first).astype(np.float32)
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _resize_row(
+    above: np.ndarray,
+    below: np.ndarray,
+    share: np.float32,
+    across: tuple[np.ndarray, np.ndarray, np.ndarray],
+    between: np.ndarray,
+    line: np.ndarray,
+) -> None:
+    """Write into `line` what lies between two rows of levels, resized `across`; `between` has room for such a row."""
+    for i in range(len(between)):
+        between[i] = np.float32(above[i]) + share * (np.float32(below[i]) - np.float32(above[i]))
+    left, right, part = across
+    for x in range(np.uintp(len(part))):
+        for c in range(np.uintp(3)):
+            start, end = between[np.uintp(3) * left[x] + c], between[np.uintp(3) * right[x] + c]
+            line[np.uintp(3) * x + c] = np.uint8(start + part[x] * (end - start) + np.float32(0.5))
+
+
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def augment_rows(
     images: np.ndarray,
@@ -58,13 +85,16 @@ def augment_rows(
     scale: np.ndarray,
     shift: np.ndarray,
     fill: np.ndarray,
+    height: int,
+    width: int,
     planar: bool,
     out: np.ndarray,
 ) -> None:
     """Write the images `rows[start:stop]`, augmented and normalised, into `out[start:stop]`.
 
     Args:
-        images: uint8 (n, H, W, 3), the whole split.
+        images: uint8 (n, any height, any width, 3), the whole split; resized to H × W where it is of another size
+            (bilinear, not antialiased).
         rows: int64 (b,), rows of `images`.
         start: first position of the batch to write.
         stop: one past the last.
@@ -78,11 +108,17 @@ def augment_rows(
         scale: float32 (3,), 1 / (255 * std).
         shift: float32 (3,), -mean / std, which is also the value of black.
         fill: float32 (3,), value of the erased box.
+        height: H.
+        width: W.
         planar: write (b, 3, H, W) rather than (b, H, W, 3).
         out: float32 (b, H * W * 3), filled in either order.
     """
-    height, width = images.shape[1], images.shape[2]
-    source = images.reshape(images.shape[0], height, width * 3)
+    source = images.reshape(images.shape[0], images.shape[1], images.shape[2] * 3)
+    resize = (height, width) != images.shape[1:3]
+    above, below, share = _neighbours(height, images.shape[1])
+    across = _neighbours(width, images.shape[2])
+    between = np.empty(source.shape[2], np.float32)
+    large = np.empty(width * 3, np.uint8)  # the row after resizing
     line = np.empty(width * 3, np.uint8)  # the row after flip and crop, in the order of the output
     gains = np.empty(width * 3, np.float32)
     offsets = np.empty(width * 3, np.float32)
@@ -107,8 +143,13 @@ def augment_rows(
                 begin = first + left[b] - pad
                 if flip[b]:
                     begin = width - begin - shown
-                pixels = source[row, source_y, begin * 3 : (begin + shown) * 3]
-                _arrange(pixels, first, last, flip[b], planar, line)
+                if resize:
+                    low, high = source[row, above[source_y]], source[row, below[source_y]]
+                    _resize_row(low, high, share[source_y], across, between, large)
+                    _arrange(large[begin * 3 : (begin + shown) * 3], first, last, flip[b], planar, line)
+                else:
+                    pixels = source[row, source_y, begin * 3 : (begin + shown) * 3]
+                    _arrange(pixels, first, last, flip[b], planar, line)
                 for i in range(width * 3):
                     value = np.float32(line[i]) * gains[i] + offsets[i]
                     value = min(max(value, np.float32(0)), np.float32(255))

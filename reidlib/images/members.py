@@ -21,7 +21,9 @@ __all__ = ["Limits", "Member", "archive_kind", "tar_members", "zip_members"]
 
 _LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini", "Icon\r", "@eaDir"}
 _TEXTS = re.compile(r"(?:list_(?:train|val|query|gallery)\.txt|identities\.csv)", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")  # also: turned writing
+_HEADER_BYTES = 2**20
+_DIGITS = re.compile(rb"[0-9]{256}")  # in a tar's header: tarfile's search takes quadratic time over them
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def zip_members(
     with zipfile.ZipFile(path) as archive:
         size, total = path.stat().st_size, 0
         infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
+        _check_count(len(infos), path.name, limits)
         for info in shown(infos, f"reading {path.name}"):
             raw = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
             member = _member(raw, path.name, limits)
@@ -92,6 +95,8 @@ def zip_members(
                 raise ValueError(f"{path.name}: {info.filename!r} is a link or a device, not a file; refused")
             if member is None or raw[-1:] in (b"/", b"\\") or mode == stat.S_IFDIR:
                 continue
+            if not 0 <= info.header_offset < size:
+                raise zipfile.BadZipFile(f"{member.name!r} lies outside")
             if info.flag_bits & 1:
                 raise ValueError(f"{path.name}: {member.name!r} is encrypted; unpack it and zip it without a password")
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -119,7 +124,9 @@ def tar_members(
     """Yield the checked files of a tar or tar.gz as `zip_members` does, in one pass, to its very end (its checksum)."""
     with _open_tar(path, limits, progress=not wanted) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:  # type: ignore[call-overload]
         total = 0
-        for info in archive:
+        for number, info in enumerate(archive, start=1):
+            archive.members = []  # tarfile keeps all it has seen; a bomb has millions
+            _check_count(number, path.name, limits)
             member = _member(info.name.encode("utf-8", "surrogateescape"), path.name, limits)
             if not info.isdir() and (not info.isreg() or info.issparse()):
                 raise ValueError(f"{path.name}: {info.name!r} is a link or a device, not a file; refused")
@@ -127,8 +134,7 @@ def tar_members(
             _check_size(info.name, info.size, total, path.name, limits)
             if member is None or info.isdir():
                 continue
-            handle = archive.extractfile(info) if _is_wanted(member.name, wanted) else None
-            yield member, None if handle is None else handle.read()
+            yield member, stream.data(info) if _is_wanted(member.name, wanted) else None
         if not stream.last or stream.last.strip(b"\0"):
             raise tarfile.ReadError("no end mark after the last file")
         while stream.read(2**20):
@@ -140,9 +146,15 @@ def _is_wanted(name: str, wanted: Collection[str]) -> bool:
     return name in wanted if wanted else _TEXTS.fullmatch(name.rpartition("/")[2]) is not None
 
 
+def _check_count(number: int, file: str, limits: Limits) -> None:
+    """Refuse more files, folders and litter than the limits allow."""
+    if number > limits.files:
+        raise ValueError(f"{file}: more than {limits.files:,} files; refused as a zip bomb")
+
+
 def _check_size(name: str, size: int, total: int, file: str, limits: Limits) -> None:
     """Refuse one file, or a sum of files, that claims more bytes than the limits allow."""
-    if size > limits.file_bytes:
+    if not 0 <= size <= limits.file_bytes:
         raise ValueError(f"{file}: {name!r} holds {size:,} bytes; at most {limits.file_bytes:,} are read")
     if total > limits.total_bytes:
         raise ValueError(f"{file}: holds over {limits.total_bytes:,} bytes; refused as a zip bomb")
@@ -157,11 +169,22 @@ class _Bounded:
         self._most = int(min(limits.total_bytes, limits.ratio * path.stat().st_size)) + 2**20
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= self._limits.file_bytes + 1024:
+        """Read a header: tarfile asks for nothing else."""
+        if not 0 <= size <= _HEADER_BYTES:
             raise ValueError(f"{self._file}: a header of {size:,} bytes; refused")
         self.last = self._stream.read(size)
+        if _DIGITS.search(self.last):
+            raise ValueError(f"{self._file}: a header with 256 digits in a row; refused")
         self._check(self._stream.tell())
         return self.last
+
+    def data(self, info: tarfile.TarInfo) -> bytes:
+        """Read a file of a size that was checked."""
+        self.seek(info.offset_data)
+        found = self._stream.read(info.size)
+        if len(found) != info.size:
+            raise tarfile.ReadError("unexpected end of data")
+        return found
 
     def seek(self, offset: int, whence: int = 0) -> int:
         if whence == 0:

@@ -13,7 +13,6 @@ from reidlib.images.listing import Entry, Listing, Split, found_in, image_names
 __all__ = ["read_msmt17_lists"]
 
 _NAME = re.compile(r"\d+_\d+_(?P<camera>\d{1,2})(?:_[^_]+_(?P<frame>\d{1,9})(?:_.*)?)?")
-_LINE = re.compile(r"(?P<path>\S.*?)\s+(?P<identity>\d{1,9})")
 _LISTS: tuple[tuple[str, Split], ...] = (
     ("list_train.txt", "train"),
     ("list_val.txt", "train"),
@@ -34,6 +33,8 @@ def read_msmt17_lists(contents: Contents) -> Listing:
         ValueError: A list or a folder is missing, a line cannot be read, or a list names images that are not there.
     """
     lists = {PurePosixPath(name).name.lower(): name for name in contents.texts}
+    if len(lists) < len(contents.texts):
+        raise ValueError(f"msmt17: a list is in {contents.file} more than once: {shown(contents.texts)}; keep one")
     missing = [name for name, _ in _LISTS if name not in lists]
     if missing:
         raise ValueError(f"msmt17: no {shown(missing)} in {contents.file}; {found_in(contents)}")
@@ -84,10 +85,10 @@ def _lines(contents: Contents, name: str) -> list[tuple[str, int]]:
     for number, line in enumerate(contents.texts[name].splitlines(), start=1):
         if not line.strip():
             continue
-        match = _LINE.fullmatch(line.strip())
-        if match is None:
+        path, *rest = line.strip().rsplit(maxsplit=1)
+        if not rest or not re.fullmatch(r"[0-9]{1,9}", rest[0]):
             raise ValueError(f"msmt17: {contents.file}: {name} line {number}: {line[:80]!r}; expected 'path identity'")
-        lines.append((match["path"].removeprefix("./"), int(match["identity"])))
+        lines.append((path.removeprefix("./"), int(rest[0])))
     return lines
 
 

@@ -3,6 +3,7 @@
 import io
 import os
 import warnings
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,12 +21,13 @@ from PIL.PngImagePlugin import PngImageFile
 from reidlib.artifacts import atomic_file
 from reidlib.progress import progress
 
-__all__ = ["Slot", "decode", "drop_rows", "open_array", "open_split", "pack"]
+__all__ = ["Slot", "decode", "drop_rows", "open_array", "open_npy", "open_split", "pack"]
 
 Slot = tuple[str, int]  # split, row
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 _MOST_SCANS = 64  # of a progressive JPEG; usual ones have about ten, crafted ones take minutes
 
 
@@ -115,14 +117,30 @@ def open_split(images: Path, split: str) -> UInt8[np.ndarray, "n height_px width
 
 def open_array(path: Path) -> UInt8[np.ndarray, "n height_px width_px 3"]:
     """Return the packed images at `path` as a read-only memory map; raises as `open_split`."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; run the stage unzip again (`dvc repro unzip`)")
-    try:
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
-        raise ValueError(f"{path}: truncated or damaged ({error}); run the stage unzip again") from error
+    array = open_npy(path, mend="run the stage unzip again (`dvc repro unzip`)")
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
         raise ValueError(f"{path}: {array.dtype} {array.shape}; expected uint8 (images, height, width, 3)")
+    return array
+
+
+def open_npy(path: Path, *, mend: str) -> np.memmap:
+    """Return the .npy file at `path` as a read-only memory map; `mend` is what to do where it cannot be.
+
+    Who truncates the file in place while it is mapped kills its readers (SIGBUS); one that replaces it does not.
+
+    Raises:
+        ValueError: The file is damaged, longer or shorter than it says, or holds Python objects.
+        FileNotFoundError: There is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; {mend}")
+    try:
+        array: np.memmap = np.lib.format.open_memmap(path, mode="r")  # np.load would take a zip too
+        size, expected = path.stat().st_size, array.offset + array.nbytes
+        if size != expected:
+            raise ValueError(f"{size:,} bytes, expected {expected:,}")
+    except Exception as error:  # numpy raises nearly every type there is on a damaged header
+        raise ValueError(f"{path}: truncated or damaged ({error}); {mend}") from error
     return array
 
 
@@ -137,10 +155,11 @@ class _RowFile:
 
     def write(self, row: int, pixels: UInt8[np.ndarray, "height_px width_px 3"]) -> None:
         """Write one row."""
-        data = pixels.tobytes()
-        written = os.pwrite(self._descriptor, data, self._offset + row * len(data))
-        if written != len(data):  # the kernel writes what fits; the next write tells why
-            os.pwrite(self._descriptor, data[written:], self._offset + row * len(data) + written)
+        data = memoryview(pixels.tobytes())
+        place = self._offset + row * len(data)
+        while data:  # the kernel writes what fits; where nothing does, the next write tells why
+            written = os.pwrite(self._descriptor, data, place)
+            data, place = data[written:], place + written
 
 
 def _put(
@@ -198,9 +217,22 @@ def _opened(data: bytes) -> ImageFile.ImageFile:
         if data.count(b"\xff\xda") > _MOST_SCANS:
             raise ValueError(f"a JPEG with over {_MOST_SCANS} scans; refused")
         return JpegImageFile(io.BytesIO(data))
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+    if data.startswith(_PNG):
+        _check_png(data)
         return PngImageFile(io.BytesIO(data))
     raise ValueError(f"neither JPEG nor PNG ({len(data):,} bytes, beginning {data[:8]!r})")
+
+
+def _check_png(data: bytes) -> None:
+    """Refuse a PNG with a damaged chunk, or without its end (Pillow leaves the checksums of pixels unread)."""
+    view, kind, end = memoryview(data), b"", len(_PNG)
+    while kind != b"IEND":
+        start, end = end, end + 12 + int.from_bytes(data[end : end + 4], "big")
+        if end > len(data):
+            raise ValueError("cannot be decoded (a truncated PNG)")
+        kind = data[start + 4 : start + 8]
+        if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            raise ValueError(f"cannot be decoded (a PNG whose part {kind!r} is damaged)")
 
 
 def _rgb(image: Image.Image) -> Image.Image:

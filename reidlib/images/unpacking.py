@@ -33,7 +33,8 @@ def unpack(
     on_bad_image: Literal["error", "skip"],
     max_megapixels: float,
     workers: int,
-    limits: Limits = LIMITS,
+    max_unpacked_gib: float = LIMITS.total_bytes / 2**30,
+    max_unpacking_ratio: float = LIMITS.ratio,
 ) -> dict[str, float]:
     """Write the images folder and the identities table of the one archive in `raw`; both appear whole or not at all.
 
@@ -50,7 +51,8 @@ def unpack(
         on_bad_image: Unreadable images are one error that names them all, or left out, counted and warned of.
         max_megapixels: Images larger than this by their header are bad ones.
         workers: Threads that decode.
-        limits: What the archive may hold at most.
+        max_unpacked_gib: An archive that unpacks to more is refused as a zip bomb.
+        max_unpacking_ratio: Likewise, in multiples of its own size.
 
     Returns:
         train_images, query_images, gallery_images, cameras (known ones), bad_images, junk_dropped, and the reader's
@@ -61,6 +63,7 @@ def unpack(
     """
     if reader not in READERS:
         raise ValueError(f"no reader {reader!r} for datasets; there are {shown(READERS)}")
+    limits = Limits(total_bytes=int(max_unpacked_gib * 2**30), ratio=max_unpacking_ratio)
     archives = find_archives(raw, reader=reader)
     contents = [list_archive(archive, limits=limits) for archive in archives]
     listing = READERS[reader](contents)

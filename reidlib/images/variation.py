@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int32
+from jaxtyping import Bool, Float, Float32, Int32, Int64
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 ATTEMPTS = 10  # boxes tried before an image stays whole, as in torchvision's RandomErasing
+BLUR_SIGMA = (0.1, 2.0)  # in pixels, as in the field's contrastive recipes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,19 @@ class Augmentation:
         gain: levels are multiplied by 1 + u, u uniform in ±gain.
         offset: levels are shifted by 255 u, u uniform in ±offset.
         jitter: "channel" draws gain and offset for each colour (white balance), "overall" for the image (exposure).
+        policy: "none", "auto" (AutoAugment for ImageNet [Cubuk et al., CVPR 2019, arXiv:1805.09501]) or "trivial"
+            (TrivialAugment [Müller & Hutter, ICCV 2021, arXiv:2103.10158]).
+        translate: probability that an image is enlarged by an eighth and a crop of its own size taken from it, as
+            Torchreid's Random2DTranslation does [Zhou & Xiang, arXiv:1910.10093].
+        brightness: levels are multiplied by a factor drawn from 1 ± this, as in torchvision's ColorJitter.
+        contrast: likewise, about the mean grey of the image.
+        saturation: likewise, about the grey of each pixel.
+        hue: turned by u turns, u uniform in ±hue, 0..0.5. The four come in random order.
+        blur: probability of a Gaussian blur, its sigma drawn from `BLUR_SIGMA` pixels.
+        grey_patch: probability that a random box (its area and aspect as of the erased one) turns grey [Gong et al.,
+            arXiv:2101.08533].
+        cutout: probability that a square of half the shorter side, centred anywhere, turns to the mean colour
+            [DeVries & Taylor, arXiv:1708.04552].
         mean: of the red, green and blue levels, 0..1.
         std: of them.
     """
@@ -38,25 +52,46 @@ class Augmentation:
     gain: float = 0.0
     offset: float = 0.0
     jitter: Literal["channel", "overall"] = "channel"
+    policy: Literal["none", "auto", "trivial"] = "none"
+    translate: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    blur: float = 0.0
+    grey_patch: float = 0.0
+    cutout: float = 0.0
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
-        for name in ("flip", "erase"):
+        for name in ("flip", "erase", "translate", "blur", "grey_patch", "cutout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"Augmentation.{name}: expected a probability 0..1, got {getattr(self, name)}")
-        for name in ("pad", "offset", "gain"):
+        for name in ("pad", "offset", "gain", "brightness", "contrast", "saturation", "hue"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"Augmentation.{name}: expected at least 0, got {getattr(self, name)}")
+        if self.hue > 0.5:
+            raise ValueError(f"Augmentation.hue: expected at most half a turn, 0.5, got {self.hue}")
         for name, most in (("erase_area", 1.0), ("erase_aspect", np.inf)):
             low, high = getattr(self, name)
             if not 0 < low <= high <= most:
                 raise ValueError(f"Augmentation.{name}: expected 0 < low <= high <= {most}, got {(low, high)}")
-        for name, allowed in (("erase_fill", ("mean", "zero")), ("jitter", ("channel", "overall"))):
+        for name, allowed in (
+            ("erase_fill", ("mean", "zero")),
+            ("jitter", ("channel", "overall")),
+            ("policy", ("none", "auto", "trivial")),
+        ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"Augmentation.{name}: expected one of {allowed}, got {getattr(self, name)!r}")
         check_statistics(self.mean, self.std)
+
+    @property
+    def distorts(self) -> bool:
+        """Whether there is more to vary than the fused pass does."""
+        names = ("translate", "brightness", "contrast", "saturation", "hue", "blur", "grey_patch", "cutout")
+        return self.policy != "none" or any(getattr(self, name) for name in names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +105,13 @@ class Draws:
         erase: top, left, height, width of the erased box in the crop; height 0 where nothing is erased.
         gain: factor of each colour's levels.
         offset: levels added to each colour, in units of 1/255.
+        policy: seed of the image's automatic augmentation.
+        translate: first row and column of the crop in the enlarged image; -1 where it is not enlarged.
+        colour: factors of brightness, contrast and saturation, and the turn of the hue.
+        colour_order: the order of these four, by their numbers.
+        blur: sigma of the blur, 0 where there is none.
+        grey: the grey patch, as `erase`.
+        cutout: the box that is cut out, as `erase`.
     """
 
     flip: Bool[np.ndarray, "b"]
@@ -78,14 +120,22 @@ class Draws:
     erase: Int32[np.ndarray, "b 4"]
     gain: Float32[np.ndarray, "b 3"]
     offset: Float32[np.ndarray, "b 3"]
+    policy: Int64[np.ndarray, "b"]
+    translate: Int32[np.ndarray, "b 2"]
+    colour: Float32[np.ndarray, "b 4"]
+    colour_order: Int64[np.ndarray, "b 4"]
+    blur: Float32[np.ndarray, "b"]
+    grey: Int32[np.ndarray, "b 4"]
+    cutout: Int32[np.ndarray, "b 4"]
 
 
 def draw(generator: np.random.Generator, count: int, *, height: int, width: int, settings: Augmentation) -> Draws:
     """Draw the random choices of `count` images of height × width pixels.
 
-    The generator advances equally whatever the settings, so that switching one variation off leaves the others' draws
-    as they were. Erased boxes follow torchvision's RandomErasing: ten tries at an area and an aspect (log-uniform),
-    the first box that is smaller than the image in both directions is used.
+    The generator advances equally whatever the settings, and each further variation has a generator of its own spawned
+    from it, so that switching one variation on or off leaves the others' draws as they were. Boxes follow torchvision's
+    RandomErasing: ten tries at an area and an aspect (log-uniform), the first box that is smaller than the image in
+    both directions is used.
     """
     uniform = generator.random((count, 5))
     levels = generator.uniform(-1, 1, (2, count, 3)).astype(np.float32)
@@ -93,14 +143,78 @@ def draw(generator: np.random.Generator, count: int, *, height: int, width: int,
         levels[:] = levels[:, :, :1]
     boxes = generator.random((count, ATTEMPTS, 2))
     border = 2 * settings.pad + 1
+    wanted = generator.random(count) < settings.erase
     return Draws(
         flip=uniform[:, 0] < settings.flip,
         top=np.floor(uniform[:, 1] * border).astype(np.int32),
         left=np.floor(uniform[:, 2] * border).astype(np.int32),
-        erase=_boxes(boxes, uniform[:, 3:], generator.random(count) < settings.erase, height, width, settings),
+        erase=_boxes(boxes, uniform[:, 3:], wanted, height, width, settings),
         gain=1 + np.float32(settings.gain) * levels[0],
         offset=np.float32(255 * settings.offset) * levels[1],
+        **_further(generator, count, height, width, settings),
     )
+
+
+def _further(
+    generator: np.random.Generator, count: int, height: int, width: int, settings: Augmentation
+) -> dict[str, np.ndarray]:
+    """Draw what is not drawn by the generator itself, by name."""
+    if not settings.distorts:
+        none = np.zeros((count, 4), np.int32)
+        return {
+            "policy": np.zeros(count, np.int64),
+            "translate": none[:, :2] - 1,
+            "colour": np.tile(np.array([1, 1, 1, 0], np.float32), (count, 1)),
+            "colour_order": np.zeros((count, 4), np.int64),
+            "blur": np.zeros(count, np.float32),
+            "grey": none,
+            "cutout": none,
+        }
+    policy, translate, colour, blur, grey, cutout = generator.spawn(6)
+    tries, places = grey.random((count, ATTEMPTS, 2)), grey.random((count, 2))
+    blurred = blur.random(count) < settings.blur
+    return {
+        "policy": policy.integers(2**62, size=count),
+        "translate": _translations(translate, count, height, width, settings),
+        "colour": _colours(colour, count, settings),
+        "colour_order": colour.permuted(np.tile(np.arange(4), (count, 1)), axis=1),
+        "blur": (blurred * blur.uniform(*BLUR_SIGMA, count)).astype(np.float32),
+        "grey": _boxes(tries, places, grey.random(count) < settings.grey_patch, height, width, settings),
+        "cutout": _squares(cutout, count, height, width, settings),
+    }
+
+
+def enlarged(height: int, width: int) -> tuple[int, int]:
+    """Return the size that an image is enlarged to before it is translated."""
+    return round(1.125 * height), round(1.125 * width)
+
+
+def _translations(
+    generator: np.random.Generator, count: int, height: int, width: int, settings: Augmentation
+) -> Int32[np.ndarray, "b 2"]:
+    large_height, large_width = enlarged(height, width)
+    place = generator.integers(0, [large_height - height + 1, large_width - width + 1], (count, 2))
+    place[generator.random(count) >= settings.translate] = -1
+    return place.astype(np.int32)
+
+
+def _colours(generator: np.random.Generator, count: int, settings: Augmentation) -> Float32[np.ndarray, "b 4"]:
+    strength = np.array([settings.brightness, settings.contrast, settings.saturation])
+    low = np.array([*np.maximum(1 - strength, 0), -settings.hue])
+    high = np.array([*(1 + strength), settings.hue])
+    return generator.uniform(low, high, (count, 4)).astype(np.float32)
+
+
+def _squares(
+    generator: np.random.Generator, count: int, height: int, width: int, settings: Augmentation
+) -> Int32[np.ndarray, "b 4"]:
+    size, side = np.array([height, width]), min(height, width) // 2
+    first = generator.integers(0, size, (count, 2)) - side // 2
+    last = np.minimum(first + side, size)
+    first = np.maximum(first, 0)
+    box = np.concatenate([first, last - first], axis=1)
+    box[generator.random(count) >= settings.cutout] = 0
+    return box.astype(np.int32)
 
 
 def _boxes(

@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,9 @@ from reidlib.labels.kmeans import kmeans
 from reidlib.labels.linkage import linkage, resolve_cut
 from reidlib.labels.numbering import number_clusters
 from reidlib.labels.selfpaced import DEFAULT_GAP, self_paced
-from reidlib.neighbours.jaccard import jaccard_distance
+from reidlib.neighbours.blocks import Array
+from reidlib.neighbours.jaccard import jaccard_from_neighbours
+from reidlib.neighbours.search import Search, nearest, on_gpu
 from reidlib.progress import progress
 
 GRAPH_METHODS: dict[str, Callable[..., Int32[np.ndarray, "n"]]] = {
@@ -28,9 +30,12 @@ GRAPH_METHODS: dict[str, Callable[..., Int32[np.ndarray, "n"]]] = {
 """Methods on the sparse Jaccard graph: method(distances, **settings) -> labels."""
 
 EMBEDDING_METHODS: dict[str, Callable[..., Int32[np.ndarray, "n"]]] = {"infomap": infomap, "kmeans": kmeans}
-"""Methods on the embeddings: method(embeddings, seed=seed, **settings) -> labels."""
+"""Methods on the embeddings: method(embeddings, seed=seed, **settings) -> labels; infomap takes a `search` too."""
 
 METHODS: dict[str, Callable[..., Int32[np.ndarray, "n"]]] = GRAPH_METHODS | EMBEDDING_METHODS
+
+GIVEN = ("distances", "embeddings", "seed", "search")
+"""What a method is given beside its settings."""
 
 _PARAMETER_TO_MOVE = {
     "dbscan": ("eps", "quantile"),
@@ -58,47 +63,64 @@ class Clustering:
     chosen: Mapping[str, float | int] = field(default_factory=dict)
 
 
+def neighbours_needed(method: Mapping[str, Any], *, k1: int) -> int:
+    """How many neighbours of each row, itself included, ``cluster`` searches for; 0 where it needs none."""
+    name, settings = _checked(method)
+    if name in GRAPH_METHODS:
+        return k1
+    parameters = inspect.signature(METHODS[name]).parameters
+    return int(settings.get("k1", parameters["k1"].default)) if "search" in parameters else 0
+
+
 def cluster(
-    embeddings: Float[np.ndarray, "n d"],
+    embeddings: Float[Array, "n d"],
     *,
     k1: int,
     k2: int,
     method: Mapping[str, Any],
     seed: int,
     complete: bool = False,
+    search: Search = nearest,
 ) -> Clustering:
     """Clusters of all rows together.
 
+    Where there is a GPU the embeddings go there once, and neighbours and Jaccard distances are computed on it; the
+    stored distances come back, on which the clustering takes milliseconds. Tensors are computed with where they are.
+
     Args:
-        embeddings: float32 unit-norm rows.
+        embeddings: unit-norm rows.
         k1: neighbours of the Jaccard distance [Zhong et al., CVPR 2017, arXiv:1701.08398], the row itself included.
         k2: neighbours of its query expansion.
         method: {"name": one of METHODS, **its settings}.
         seed: for the methods that draw (infomap, kmeans).
         complete: keep every distance below 1 even where the method needs only those within its radius.
+        search: finds ``neighbours_needed`` neighbours; ``remembered(found)`` where the caller has searched before.
 
     Raises:
         ValueError: on an unknown method or setting, on bad embeddings, or labels that ``check_labels`` refuses.
     """
     name, settings = _checked(method)
-    result = _clustered(embeddings, k1=k1, k2=k2, method=method, seed=seed, complete=complete)
+    if neighbours_needed(method, k1=k1):
+        embeddings = on_gpu(embeddings)
+    result = _clustered(embeddings, k1=k1, k2=k2, method=method, seed=seed, complete=complete, search=search)
     check_labels(result.labels, parameter=_parameter(name, settings), distances=result.distances)
     return result
 
 
 def local_clusters(
-    embeddings: Float[np.ndarray, "n d"],
+    embeddings: Float[Array, "n d"],
     cameras: Int[np.ndarray, "n"],
     *,
     k1: int,
     k2: int,
     method: Mapping[str, Any],
     seed: int,
+    search: Search = nearest,
 ) -> Clustering:
     """Clusters camera by camera (in the order of their numbers); no cluster spans two cameras.
 
     k1 and k2 are lowered, with a warning, where a camera has no more images than that. The images of a camera that
-    has fewer than three are outliers: they have no neighbours to share.
+    has fewer than three are outliers: they have no neighbours to share. `search` is called with each camera's rows.
 
     Returns:
         labels unique over the cameras, numbered by first appearance; the distances of all rows, complete, pairs on
@@ -108,17 +130,14 @@ def local_clusters(
         ValueError: as ``cluster``; the guards look at all cameras together.
     """
     name, settings = _checked(method)
-    if len(cameras) != len(embeddings):
-        raise ValueError(f"local clusters: expected a camera per row, found {len(cameras)} for {len(embeddings)} rows")
     labels = np.full(len(embeddings), -1, dtype=np.int64)
     blocks: list[tuple[Int[np.ndarray, "m"], Distances]] = []
     chosen: dict[str, float | int] = {}
-    for camera in progress(np.unique(cameras), "local clusters"):
-        rows = np.flatnonzero(cameras == camera)
-        if len(rows) < 3:
-            continue
-        fitting = _lowered(k1, k2, method, images=len(rows), camera=int(camera))
-        part = _clustered(embeddings[rows], **fitting, seed=seed, complete=True)
+    if neighbours_needed(method, k1=k1):
+        embeddings = on_gpu(embeddings)
+    for camera, rows in _cameras_rows(embeddings, cameras):
+        fitting = lowered(k1, k2, method, images=len(rows), where=f"camera {camera}")
+        part = _clustered(embeddings[rows], **fitting, seed=seed, complete=True, search=search)
         labels[rows] = np.where(part.labels >= 0, part.labels + (labels.max() + 1), -1)
         chosen |= {f"{setting}/{camera}": value for setting, value in part.chosen.items()}
         if part.distances is not None:
@@ -129,6 +148,32 @@ def local_clusters(
     return result
 
 
+def local_distances(
+    embeddings: Float[Array, "n d"], cameras: Int[np.ndarray, "n"], *, k1: int, k2: int, search: Search = nearest
+) -> Distances:
+    """The distances of ``local_clusters`` without clusters: each camera's complete Jaccard graph, in one."""
+    embeddings = on_gpu(embeddings)
+    blocks = []
+    for camera, rows in _cameras_rows(embeddings, cameras):
+        fitting = lowered(k1, k2, {}, images=len(rows), where=f"camera {camera}")
+        part = embeddings[rows]
+        similarities, indices = search(part, k=fitting["k1"])
+        blocks.append((rows, jaccard_from_neighbours(part, indices, k2=fitting["k2"], similarities=similarities)))
+    return block_diagonal(len(embeddings), blocks)
+
+
+def _cameras_rows(
+    embeddings: Float[Array, "n d"], cameras: Int[np.ndarray, "m"]
+) -> Iterator[tuple[int, Int[np.ndarray, "_"]]]:
+    """Each camera that has three images or more, and its rows."""
+    if len(cameras) != len(embeddings):
+        raise ValueError(f"local clusters: expected a camera per row, found {len(cameras)} for {len(embeddings)} rows")
+    for camera in progress(np.unique(cameras), "local clusters"):
+        rows = np.flatnonzero(cameras == camera)
+        if len(rows) >= 3:
+            yield int(camera), rows
+
+
 def _checked(method: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The method's name and settings, both known."""
     settings = dict(method)
@@ -136,7 +181,7 @@ def _checked(method: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     if name not in METHODS:
         raise ValueError(f"clustering method: expected a name among {sorted(METHODS)}, found {name!r}")
     parameters = inspect.signature(METHODS[name]).parameters
-    known = {key: value.default for key, value in parameters.items() if key not in ("distances", "embeddings", "seed")}
+    known = {key: value.default for key, value in parameters.items() if key not in GIVEN}
     if unknown := sorted(set(settings) - set(known)):
         raise ValueError(f"{name}: unknown setting {', '.join(unknown)}; known: {', '.join(known)}")
     if missing := [key for key, default in known.items() if default is inspect.Parameter.empty and key not in settings]:
@@ -152,20 +197,23 @@ def _parameter(name: str, settings: Mapping[str, Any]) -> str:
 
 
 def _clustered(
-    embeddings: Float[np.ndarray, "n d"],
+    embeddings: Float[Array, "n d"],
     *,
     k1: int,
     k2: int,
     method: Mapping[str, Any],
     seed: int,
     complete: bool,
+    search: Search,
 ) -> Clustering:
     """``cluster`` without the guards."""
     name, settings = _checked(method)
     if name in EMBEDDING_METHODS:
-        return Clustering(EMBEDDING_METHODS[name](embeddings, seed=seed, **settings))
+        given = {"search": search} if neighbours_needed(method, k1=k1) else {}
+        return Clustering(EMBEDDING_METHODS[name](embeddings, seed=seed, **given, **settings))
     radius = 1.0 if complete else _radius(name, settings)
-    distances = jaccard_distance(embeddings, k1=k1, k2=k2, max_distance=radius)
+    similarities, indices = search(embeddings, k=k1)
+    distances = jaccard_from_neighbours(embeddings, indices, k2=k2, max_distance=radius, similarities=similarities)
     resolved = _resolved(name, settings, distances)
     labels = GRAPH_METHODS[name](distances, **resolved)
     chosen = {key: value for key, value in resolved.items() if settings.get(key) != value}
@@ -190,14 +238,15 @@ def _resolved(name: str, settings: dict[str, Any], distances: Distances) -> dict
     return {**settings, "eps": resolve_eps(distances, min_samples=settings["min_samples"], eps=settings["eps"])}
 
 
-def _lowered(k1: int, k2: int, method: Mapping[str, Any], *, images: int, camera: int) -> dict[str, Any]:
-    """k1 and k2, the method's own k1 too, no larger than the camera's number of images; says so where it lowers."""
+def lowered(k1: int, k2: int, method: Mapping[str, Any], *, images: int, where: str) -> dict[str, Any]:
+    """k1, k2 and method as ``cluster`` takes them, no k above what so many images allow; warns where it lowers."""
     fitting = dict(method)
     if "k1" in method:
         fitting["k1"] = min(method["k1"], images - 1)
     if images <= max(k1, method.get("k1", 0)):
         warnings.warn(
-            f"local clusters: camera {camera} has {images} images, too few for k1 = {k1}; {images - 1} is used there",
+            f"clustering: {where} has {images} images, too few for k1 = {max(k1, method.get('k1', 0))}; "
+            f"{images - 1} is used there",
             stacklevel=3,
         )
     return {"k1": min(k1, images - 1), "k2": min(k2, images - 1), "method": fitting}

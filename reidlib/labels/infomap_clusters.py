@@ -4,19 +4,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int32
 
 from reidlib.labels.numbering import number_clusters
-from reidlib.neighbours.search import nearest
+from reidlib.neighbours.blocks import Array
+from reidlib.neighbours.search import Search, nearest
 
 
 def infomap(
-    embeddings: Float[np.ndarray, "n d"],
+    embeddings: Float[Array, "n d"],
     *,
     seed: int,
     k1: int = 15,
     min_similarity: float | int = 0.5,
     smallest: int = 5,
+    search: Search = nearest,
 ) -> Int32[np.ndarray, "n"]:
     """Communities of the directed k-NN graph by the two-level map equation [Rosvall & Bergstrom, PNAS 2008].
 
@@ -29,11 +32,12 @@ def infomap(
         k1: neighbours, itself included.
         min_similarity: the least cosine similarity of a link, above 0.
         smallest: clusters of fewer members are outliers (the published codes drop those of at most 4).
+        search: finds the k1 neighbours.
 
     Returns:
         int32 labels numbered by first appearance, -1 = outlier.
     """
-    similarities, indices = nearest(embeddings, k=k1)
+    similarities, indices = (torch.as_tensor(found).numpy(force=True) for found in search(embeddings, k=k1))
     return infomap_from_neighbours(similarities, indices, min_similarity=min_similarity, smallest=smallest, seed=seed)
 
 

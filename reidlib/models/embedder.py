@@ -4,8 +4,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -14,18 +15,30 @@ from torch.nn import functional
 from reidlib.artifacts import atomic_file
 from reidlib.models.backbones import backbone
 from reidlib.models.grouped_norm import group_norms
-from reidlib.models.pooling import POOLINGS
+from reidlib.models.pooling import pooling
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """All that is needed to build an `Embedder`."""
+    """All that is needed to build an `Embedder`; see `backbone`, `pooling` and `group_norms` for the values.
+
+    Height and width are the size that images come in; None where any will do.
+    """
 
     backbone: str
     last_stride: int
     pooling: str
     gem_power: float
     batch_norm_group: int
+    height_px: int | None = None
+    width_px: int | None = None
+    patch_stride: int | None = None
+    drop_path: float = 0.0
+
+    @property
+    def size_px(self) -> tuple[int, int] | None:
+        """Height and width of the images, None where any will do."""
+        return None if self.height_px is None or self.width_px is None else (self.height_px, self.width_px)
 
 
 class Embedder(nn.Module):
@@ -40,21 +53,32 @@ class Embedder(nn.Module):
         """Build with random weights, drawn from torch's global generator."""
         super().__init__()
         self.architecture = architecture
-        self.backbone = backbone(architecture.backbone, last_stride=architecture.last_stride)
-        self.pool = POOLINGS[architecture.pooling](architecture.gem_power)
-        self.neck = nn.BatchNorm1d(int(str(self.backbone.num_features)))
+        self.backbone, width = backbone(
+            architecture.backbone,
+            last_stride=architecture.last_stride,
+            size_px=architecture.size_px,
+            patch_stride=architecture.patch_stride,
+            drop_path=architecture.drop_path,
+        )
+        self.pool = pooling(architecture.pooling, power=architecture.gem_power, network=self.backbone)
+        self.neck = nn.BatchNorm1d(width)
         group_norms(self, group=architecture.batch_norm_group)
         self.neck.bias.requires_grad_(False)
 
     @property
     def dimension(self) -> int:
         """The length of an embedding."""
-        return int(self.neck.num_features)
+        return self.neck.num_features
+
+    def size_of(self, images: Shaped[np.ndarray | Tensor, "n h w 3"]) -> tuple[int, int]:
+        """Return height and width that images are to be brought to: the network's, or their own where any will do."""
+        return self.architecture.size_px or (int(images.shape[1]), int(images.shape[2]))
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """Return unit-norm float32 embeddings of normalised images."""
-        pooled: Tensor = self.pool(self.backbone(images))
-        return functional.normalize(self.neck(pooled).float(), dim=1)
+        """Return unit-norm float32 embeddings of normalised images; inside autocast only the backbone is cast."""
+        features = self.backbone(images)
+        with torch.autocast(images.device.type, enabled=False):
+            return functional.normalize(self.neck(self.pool(features)), dim=1)
 
 
 def new_embedder(architecture: Architecture, *, seed: int) -> Embedder:

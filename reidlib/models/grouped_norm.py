@@ -1,9 +1,49 @@
 """Batch normalisation over groups of a fixed number of samples, whatever the number of devices."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
+
+
+class _Ranks:
+    """The processes that share a batch, and the process groups of blocks of neighbouring ones."""
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank, self.size = rank, size
+        self._blocks: dict[int, distributed.ProcessGroup] = {}
+
+    def block(self, length: int) -> distributed.ProcessGroup:
+        """Return the group of this process's block of `length` ranks; every process must ask at the same time.
+
+        A group of its own, apart from the one that averages gradients, so that the two cannot get into each other's
+        order.
+        """
+        if length not in self._blocks:
+            for start in range(0, self.size, length):
+                group = distributed.new_group(list(range(start, start + length)))
+                if start <= self.rank < start + length and isinstance(group, distributed.ProcessGroup):
+                    self._blocks[length] = group
+        return self._blocks[length]
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over processes, whose gradient is the sum of all processes' gradients."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor, group: distributed.ProcessGroup) -> Tensor:
+        context.group = group
+        total = values.clone()
+        distributed.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        total = gradient.contiguous().clone()
+        distributed.all_reduce(total, group=context.group)
+        return total, None
 
 
 class GroupedBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -15,6 +55,9 @@ class GroupedBatchNorm(nn.modules.batchnorm._BatchNorm):
     The running statistics advance once per batch, with the usual momentum, towards the mean over the groups of their
     means and (unbiased) variances; for one group this is plain batch normalisation, bit for bit. Parameters and
     buffers are named as in nn.BatchNorm2d, so state dicts pass between the two; evaluation is the same.
+
+    Where several processes share a batch (`synchronise_norms`), a group that is larger than a process's part of the
+    batch spans the processes beside it, and the running statistics are those of the whole batch on every process.
     """
 
     running_mean: Tensor
@@ -32,20 +75,22 @@ class GroupedBatchNorm(nn.modules.batchnorm._BatchNorm):
         if group < 1:
             raise ValueError(f"GroupedBatchNorm: expected a group of at least 1 sample, got {group}")
         self.group = group
+        self.ranks = _Ranks()
 
     def forward(self, features: Float[Tensor, "b channels *positions"]) -> Float[Tensor, "b channels *positions"]:
         """Normalise; in training the batch must be at most one group or whole groups.
 
         Raises:
-            ValueError: a training batch that is larger than a group and not a multiple of it.
+            ValueError: a training batch that is larger than a group and not a multiple of it; a group that is neither
+                whole parts of the batch nor a divisor of one.
         """
-        if not self.training or len(features) <= self.group:
+        if not self.training:
             return super().forward(features)
-        if len(features) % self.group:
-            raise ValueError(
-                f"batch_norm_group: expected a batch of whole groups of {self.group} samples, got {len(features)}; "
-                "choose a group that divides the batch"
-            )
+        spanned = self._ranks_to_a_group(len(features))
+        if spanned > 1:
+            return self._spanning(features, spanned)
+        if self.ranks.size == 1 and len(features) <= self.group:
+            return super().forward(features)
         means: list[Tensor] = []
         variances: list[Tensor] = []
         parts: list[Tensor] = []
@@ -59,8 +104,37 @@ class GroupedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self._advance(torch.stack(means).mean(dim=0), torch.stack(variances).mean(dim=0))
         return torch.cat(parts)
 
+    def _ranks_to_a_group(self, part: int) -> int:
+        """Return how many processes one group spans, each holding `part` samples of the batch."""
+        whole = part * self.ranks.size
+        group = min(self.group, whole)
+        if whole % group or (part % group and group % part):
+            raise ValueError(
+                f"batch_norm_group: expected a batch of whole groups of {self.group} samples, got {whole} samples on "
+                f"{self.ranks.size} processes; choose a group that divides the batch, and a process's part of it or "
+                "the other way round"
+            )
+        return max(1, group // part)
+
+    def _spanning(self, features: Tensor, spanned: int) -> Tensor:
+        """Normalise by the statistics of this process's samples and those of the `spanned` processes in its group."""
+        others, values = self.ranks.block(spanned), features.float()
+        over = [axis for axis in range(features.dim()) if axis != 1]
+        shape = [1, -1] + [1] * (features.dim() - 2)
+        mean = _Sum.apply(values.mean(over), others) / spanned
+        centred = values - mean.view(shape)
+        variance = _Sum.apply((centred * centred).mean(over), others) / spanned
+        count = spanned * features.numel() // features.shape[1]
+        self._advance(mean.detach(), variance.detach() * count / max(count - 1, 1))
+        normalised = centred * torch.rsqrt(variance + self.eps).view(shape)
+        return (normalised * self.weight.view(shape) + self.bias.view(shape)).to(features.dtype)
+
     @torch.no_grad()
     def _advance(self, mean: Float[Tensor, "channels"], variance: Float[Tensor, "channels"]) -> None:
+        if self.ranks.size > 1:  # equal parts: the mean over the processes is that over the batch
+            both = torch.stack([mean, variance])
+            distributed.all_reduce(both)
+            mean, variance = both / self.ranks.size
         self.num_batches_tracked += 1
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance, self.momentum)
@@ -88,6 +162,14 @@ def group_norms(model: nn.Module, *, group: int) -> nn.Module:
         else:
             group_norms(child, group=group)
     return model
+
+
+def synchronise_norms(model: nn.Module, *, rank: int, size: int) -> None:
+    """Let the grouped batch norms of a model know that `size` processes share each batch, this one being `rank`."""
+    ranks = _Ranks(rank, size)
+    for module in model.modules():
+        if isinstance(module, GroupedBatchNorm):
+            module.ranks = ranks
 
 
 def _grouped(name: str, norm: nn.BatchNorm1d | nn.BatchNorm2d, group: int) -> GroupedBatchNorm:

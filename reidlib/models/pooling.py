@@ -1,9 +1,9 @@
-"""Pooling of a feature map into one vector per image."""
+"""Pooling of a feature map into one vector per image, in float32 whatever the features are in."""
 
 from collections.abc import Callable, Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 
@@ -42,20 +42,45 @@ class GeM(nn.Module):
         return f"power={power}, trainable={isinstance(self.power, Tensor)}, eps={self.eps}"
 
 
-def average() -> nn.Module:
-    """Return pooling by the mean over all positions."""
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+def average(features: Float[Tensor, "b channels height width"]) -> Float32[Tensor, "b channels"]:
+    """Return the mean over all positions, summed in float32."""
+    return features.mean(dim=(2, 3), dtype=torch.float32)
 
 
-def maximum() -> nn.Module:
-    """Return pooling by the largest value over all positions."""
-    return nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
+def maximum(features: Float[Tensor, "b channels height width"]) -> Float32[Tensor, "b channels"]:
+    """Return the largest value over all positions."""
+    return features.amax(dim=(2, 3)).float()
+
+
+def class_token(features: Float[Tensor, "b tokens channels"]) -> Float32[Tensor, "b channels"]:
+    """Return the first token of a vision transformer."""
+    return features[:, 0].float()
 
 
 # Each takes the power that only GeM uses.
-POOLINGS: Mapping[str, Callable[[float], nn.Module]] = {
+POOLINGS: Mapping[str, Callable[[float], Callable[[Tensor], Tensor]]] = {
     "gem": GeM,
     "gem_trained": lambda power: GeM(power, trainable=True),
-    "average": lambda _: average(),
-    "max": lambda _: maximum(),
+    "average": lambda _: average,
+    "max": lambda _: maximum,
+    "token": lambda _: class_token,
 }
+
+
+def pooling(name: str, *, power: float, network: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return the pooling of that name for what `network` returns.
+
+    Raises:
+        ValueError: a name that does not suit the network, with those that do.
+    """
+    if name not in POOLINGS:
+        suited = sorted(POOLINGS)
+    elif getattr(network, "cls_token", None) is not None:
+        suited = ["token"]
+    elif any(isinstance(module, nn.LayerNorm) for module in network.modules()):  # Swin, ConvNeXt
+        suited = ["average", "max"]  # half of their features are negative, and GeM would clamp them
+    else:
+        suited = sorted(POOLINGS.keys() - {"token"})
+    if name not in suited:
+        raise ValueError(f"model.pooling: expected {' or '.join(suited)} for this backbone, found {name!r}")
+    return POOLINGS[name](power)

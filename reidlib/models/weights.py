@@ -1,13 +1,16 @@
 """Weights to start from: ImageNet through timm, a file in data/weights/, or none."""
 
+import math
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from reidlib.models.backbones import IMAGENET
+from reidlib.models.backbones import backbone, positions, timm_name
 from reidlib.models.embedder import Embedder
+
+CLASSIFIERS = ("fc.", "classifier.", "head.")
 
 
 def load_weights(embedder: Embedder, weights: str, *, folder: Path) -> None:
@@ -17,7 +20,8 @@ def load_weights(embedder: Embedder, weights: str, *, folder: Path) -> None:
         embedder: its backbone is loaded; pooling and neck keep their initial values.
         weights: `imagenet` (through timm's hub), `random` (nothing is loaded) or the name of a file in `folder`:
             safetensors, or a state dict that `torch.load(weights_only=True)` reads. Prefixes `module.`, `base.` and
-            `backbone.` and a classifier (`fc.`, `classifier.`, `head.`) are dropped.
+            `backbone.` and a classifier (`fc.`, `classifier.`, `head.`) are dropped; the position embeddings of a
+            vision transformer are resampled to the size of ours.
         folder: where weight files lie (a dependency of the stage, so that a changed file is noticed).
 
     Raises:
@@ -28,35 +32,49 @@ def load_weights(embedder: Embedder, weights: str, *, folder: Path) -> None:
         return
     state = _imagenet(embedder, folder) if weights == "imagenet" else _file(weights, folder)
     expected = embedder.backbone.state_dict()
+    _fit_positions(state, embedder)
     missing = sorted(name for name in expected if name not in state and not name.endswith("num_batches_tracked"))
     wrong = sorted(name for name in expected if name in state and state[name].shape != expected[name].shape)
-    unknown = sorted(name for name in state if name not in expected)
+    unknown = sorted(name for name in state if name not in expected and not name.startswith(CLASSIFIERS))
     if missing or wrong or unknown:
         raise ValueError(
             f"extract.weights={weights}: does not fit the backbone {embedder.architecture.backbone}: "
             f"missing {_some(missing)}; of another shape {_some(wrong)}; unknown {_some(unknown)}"
         )
-    embedder.backbone.load_state_dict(state, strict=False)
+    embedder.backbone.load_state_dict({name: state[name] for name in expected if name in state}, strict=False)
 
 
 def _imagenet(embedder: Embedder, folder: Path) -> dict[str, Tensor]:
-    import timm
-
-    name = embedder.architecture.backbone
-    if name not in IMAGENET:
+    name, theirs = embedder.architecture.backbone, timm_name(embedder.architecture.backbone)
+    if theirs is None or name.endswith("_ibn_a"):
         raise ValueError(
-            f"extract.weights=imagenet: there are no such weights for {name} on timm's hub (there are for "
-            f"{', '.join(sorted(IMAGENET))}); put a file into {folder}/ and set extract.weights to its name"
+            f"extract.weights=imagenet: there are no such weights for {name} on timm's hub; put a file into {folder}/ "
+            "and set extract.weights to its name"
         )
+    ours = positions(embedder.backbone)  # timm resamples them to those of the images it is told of
+    size_px = embedder.architecture.size_px if ours is None else ours.side_by_side_px
     try:
-        network = timm.create_model(IMAGENET[name], pretrained=True, num_classes=0, global_pool="")
+        network, _ = backbone(name, size_px=size_px, pretrained=True)
     except Exception as error:  # whatever the hub's client raises: the mend is the same
+        file = f"{name.removeprefix('timm/')}.safetensors"
         raise ValueError(
-            f"extract.weights=imagenet: the hub cannot be reached ({type(error).__name__}). Fetch model.safetensors of "
-            f"timm/{IMAGENET[name]} elsewhere, put it at {folder}/{name}.safetensors and set "
-            f"extract.weights={name}.safetensors; or train from extract.weights=random"
+            f"extract.weights=imagenet: the hub cannot be reached, or has none ({type(error).__name__}: {error}). "
+            f"Fetch model.safetensors of timm/{theirs} elsewhere, put it at {folder / file} and set "
+            f"extract.weights={file}; or train from extract.weights=random"
         ) from error
-    return _backbone_only(network.state_dict())
+    return network.state_dict()
+
+
+def _fit_positions(state: dict[str, Tensor], embedder: Embedder) -> None:
+    """Resample the position embeddings of a vision transformer for square images to ours, in place."""
+    from timm.layers import resample_abs_pos_embed
+
+    ours, theirs = positions(embedder.backbone), state.get("pos_embed")
+    if ours is None or theirs is None or theirs.shape == embedder.backbone.get_parameter("pos_embed").shape:
+        return
+    patches = theirs.shape[1] - ours.prefix
+    if math.isqrt(patches) ** 2 == patches:
+        state["pos_embed"] = resample_abs_pos_embed(theirs, new_size=ours.grid, num_prefix_tokens=ours.prefix)
 
 
 def _file(name: str, folder: Path) -> dict[str, Tensor]:
@@ -82,15 +100,14 @@ def _file(name: str, folder: Path) -> dict[str, Tensor]:
 
 
 def _backbone_only(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Drop wrappers' prefixes, everything outside the backbone of an embedder, and the classifier."""
+    """Drop wrappers' prefixes and everything outside the backbone of an embedder."""
     if any(name.startswith("backbone.") for name in state):
         state = {name: tensor for name, tensor in state.items() if name.startswith("backbone.")}
     named = {}
     for name, tensor in state.items():
         for prefix in ("module.", "base.", "backbone."):
             name = name.removeprefix(prefix)
-        if not name.startswith(("fc.", "classifier.", "head.")):
-            named[name] = tensor
+        named[name] = tensor
     return named
 
 

@@ -4,12 +4,17 @@ The numba kernels of this package release the GIL and write only to the rows of 
 depend on the number of threads (`numba.set_num_threads`) or on their timing.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 import numba
+import numpy as np
+from torch import Tensor
 
+Array = TypeVar("Array", np.ndarray, Tensor)
 Result = TypeVar("Result")
 
 
@@ -20,7 +25,20 @@ def row_blocks(rows: int, *, size: int | None = None) -> list[tuple[int, int]]:
     return [(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
-def run_blocks(function: Callable[[int, int], Result], blocks: Iterable[tuple[int, int]]) -> Iterator[Result]:
-    """Call `function(start, stop)` for each block, a thread per core; results come in the order of the blocks."""
-    with ThreadPoolExecutor(max_workers=numba.get_num_threads()) as pool:
-        yield from pool.map(lambda block: function(*block), blocks)
+def run_blocks(function: Callable[..., Result], blocks: Sequence[tuple]) -> Iterator[Result]:
+    """Call `function(*block)` for each block, a thread per core; results come in the order of the blocks.
+
+    The threads are kept, since starting them takes longer than many a block; so `function` must not call this again.
+    """
+    if len(blocks) < 2:
+        yield from (function(*block) for block in blocks)
+    else:
+        yield from _pool(numba.get_num_threads()).map(lambda block: function(*block), blocks)
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=threads)
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has the pool, but not its threads

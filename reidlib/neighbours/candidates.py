@@ -9,16 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int32
+from jaxtyping import Float, Float32, Int32
 from torch import Tensor
 
 from reidlib.neighbours import search_kernels as kernels
 from reidlib.neighbours.blocks import row_blocks, run_blocks
 from reidlib.progress import progress
 
+NORM_TOLERANCE = 0.01
 TILE_ROWS = 2048
-BLOCK_ROWS = 4096
-SPARE = 8  # what faiss is asked for beyond k, so that near-ties at the border are seen
+LEAST_TILE_ROWS = 512  # smaller ones would save more of a symmetric product than their handling takes
 
 
 class _State(NamedTuple):
@@ -46,57 +46,51 @@ class _Factors(NamedTuple):
 
 
 def nearest_by_candidates(
-    embeddings: Float32[np.ndarray, "n d"], queries: Float32[np.ndarray, "q d"] | None, *, k: int, bfloat16: bool
+    embeddings: Float32[np.ndarray, "n d"],
+    queries: Float32[np.ndarray, "q d"] | None,
+    *,
+    k: int,
+    bfloat16: bool,
+    rows: range | None = None,
 ) -> tuple[Float32[np.ndarray, "rows k"], Int32[np.ndarray, "rows k"]]:
-    """The k nearest embeddings of each query, or of each embedding, itself first; see `search.nearest`.
+    """The k nearest embeddings of each query, or of each embedding (in `rows`), itself first; see `search.nearest`.
 
-    Memory beyond the result: half the size of the embeddings (all of it in float32), 24 k + 512 bytes to a row, a tile.
+    Memory beyond the result: half the size of the embeddings (none in float32), 24 k + 512 bytes to a row, a tile.
     """
-    same = queries is None
-    dtype = torch.bfloat16 if bfloat16 else torch.float32
-    mean = embeddings.mean(0) if bfloat16 else np.zeros(embeddings.shape[1], np.float32)
-    columns = _factors(embeddings, mean, dtype)
-    rows = columns if queries is None else _factors(queries, mean, dtype)
-    n, wanted = len(rows.factors), max(k - same, 1)
+    part = range(len(embeddings)) if rows is None else rows
+    asked, own = (embeddings[part.start : part.stop], part.start) if queries is None else (queries, -1)
+    whole = own == 0 and len(asked) == len(embeddings)
+    mean = embeddings.mean(0) if bfloat16 else None
+    columns = _factors(embeddings, mean)
+    factors = columns if whole else _factors(asked, mean)
+    n, wanted = len(asked), max(k - (own >= 0), 1)
     capacity = 3 * wanted + 64
     state = _State(
         np.full(n, -np.inf, np.float32),
         np.zeros(n, np.int32),
         np.empty((n, capacity), np.float32),
         np.empty((n, capacity), np.int32),
-        _margins(rows, columns),
+        _margins(factors, columns),
     )
-    for top in progress(range(0, n, TILE_ROWS), "nearest neighbours"):
-        for left in range(top if same else 0, len(embeddings), TILE_ROWS):
-            _offer(rows, columns, (top, left), same, state, wanted)
-    return _settled(embeddings, queries, state, wanted, k)
+    tile = min(TILE_ROWS, max(LEAST_TILE_ROWS, -(-n // 3)))
+    for top in progress(range(0, n, tile), "nearest neighbours"):
+        for left in range(top if whole else 0, len(embeddings), tile):
+            _offer(factors, columns, (top, left, tile), own, whole, state, wanted)
+    return _settled(embeddings, asked, own, state, wanted, k)
 
 
-def nearest_by_faiss(
-    embeddings: Float32[np.ndarray, "n d"], queries: Float32[np.ndarray, "q d"] | None, *, k: int
-) -> tuple[Float32[np.ndarray, "rows k"], Int32[np.ndarray, "rows k"]]:
-    """The same from faiss's flat index; raises ModuleNotFoundError where faiss is not installed."""
-    import faiss
+def as_tensor(rows: Float[np.ndarray, "n d"]) -> Float32[Tensor, "n d"]:
+    """The rows as a float32 tensor, without a copy where that can be."""
+    return torch.from_numpy(np.array(rows, np.float32, order="C", copy=None if rows.flags.writeable else True))
 
+
+def _factors(embeddings: Float32[np.ndarray, "n d"], mean: Float32[np.ndarray, "d"] | None) -> _Factors:
+    """The rows centred and rounded to bfloat16; as they are, in float32, without a mean."""
+    if mean is None:
+        nothing = np.zeros(len(embeddings), np.float32)
+        return _Factors(as_tensor(embeddings), nothing, nothing + np.float32(1 + NORM_TOLERANCE), nothing)
     n, d = embeddings.shape
-    asked = embeddings if queries is None else queries
-    taken = min(k + SPARE, n)
-    scores, columns = np.empty((len(asked), taken), np.float32), np.empty((len(asked), taken), np.int32)
-    index = faiss.IndexFlatIP(d)
-    index.add(embeddings)
-    for start in progress(range(0, len(asked), BLOCK_ROWS), "nearest neighbours"):
-        rows = slice(start, start + BLOCK_ROWS)
-        scores[rows], columns[rows] = index.search(asked[rows], taken)
-    margin = 2 * (d * 2.0**-23 + 1e-6)
-    unsure = (scores[:, -1] >= scores[:, k - 1] - margin) & (taken < n)
-    thresholds = np.where(unsure, np.float32(np.inf), np.float32(-np.inf))
-    counts, margins = np.full(len(asked), taken, np.int32), np.full(len(asked), margin, np.float32)
-    return _settled(embeddings, queries, _State(thresholds, counts, scores, columns, margins), taken, k)
-
-
-def _factors(embeddings: Float32[np.ndarray, "n d"], mean: Float32[np.ndarray, "d"], dtype: torch.dtype) -> _Factors:
-    n, d = embeddings.shape
-    factors = torch.empty((n, d), dtype=dtype)
+    factors = torch.empty((n, d), dtype=torch.bfloat16)
     biases, norms, errors = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
 
     def fill(start: int, stop: int) -> None:
@@ -122,42 +116,46 @@ def _margins(rows: _Factors, columns: _Factors) -> Float32[np.ndarray, "n"]:
     return (2 * (1.01 * error + length * 2.0**-24 + 1e-6)).astype(np.float32)
 
 
-def _offer(rows: _Factors, columns: _Factors, corner: tuple[int, int], same: bool, state: _State, wanted: int) -> None:
-    """Compute one tile of the product and offer it to its rows; where it is symmetric, to its columns too."""
-    top, left = corner
-    product = torch.mm(rows.factors[top : top + TILE_ROWS], columns.factors[left : left + TILE_ROWS].T)
+def _offer(
+    rows: _Factors,
+    columns: _Factors,
+    corner: tuple[int, int, int],
+    own: int,
+    whole: bool,
+    state: _State,
+    wanted: int,
+) -> None:
+    """Compute one tile of the product and offer it to its rows; of a whole, symmetric product to its columns too."""
+    top, left, size = corner
+    product = torch.mm(rows.factors[top : top + size], columns.factors[left : left + size].T)
     tile = product.float().numpy()
-    across = run_blocks(
-        lambda start, stop: kernels.scan_rows(tile, columns.biases, top, left, same, start, stop, state, wanted),
-        row_blocks(tile.shape[0], size=256),
-    )
-    for _ in across:
+    blocks = [(start, stop, False) for start, stop in row_blocks(tile.shape[0], size=256)]
+    if whole and left > top:  # other rows of the state than those of the first blocks
+        blocks += [(start, stop, True) for start, stop in row_blocks(tile.shape[1], size=256)]
+
+    def scan(start: int, stop: int, down: bool) -> None:
+        if down:
+            kernels.scan_columns(tile, rows.biases, top, left, start, stop, state, wanted)
+        else:
+            kernels.scan_rows(tile, columns.biases, top, left, own, start, stop, state, wanted)
+
+    for _ in run_blocks(scan, blocks):
         pass
-    if same and left > top:
-        down = run_blocks(
-            lambda start, stop: kernels.scan_columns(tile, rows.biases, top, left, start, stop, state, wanted),
-            row_blocks(tile.shape[1], size=256),
-        )
-        for _ in down:
-            pass
 
 
 def _settled(
     embeddings: Float32[np.ndarray, "n d"],
-    queries: Float32[np.ndarray, "q d"] | None,
+    asked: Float32[np.ndarray, "rows d"],
+    own: int,
     state: _State,
     wanted: int,
     k: int,
 ) -> tuple[Float32[np.ndarray, "rows k"], Int32[np.ndarray, "rows k"]]:
     """The k best of each row's candidates, by inner products that are the same whatever found the candidates."""
-    same = queries is None
-    sources = embeddings if queries is None else queries
-    n = len(sources)
+    n = len(asked)
     similarities, indices = np.empty((n, k), np.float32), np.empty((n, k), np.int32)
     done = run_blocks(
-        lambda start, stop: kernels.settle(
-            sources, embeddings, same, start, stop, state, wanted, similarities, indices
-        ),
+        lambda start, stop: kernels.settle(asked, embeddings, own, start, stop, state, wanted, similarities, indices),
         row_blocks(n, size=256),
     )
     for _ in done:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int32, Int64
 from torch import Tensor
 
-from reidlib.neighbours.search import NORM_TOLERANCE, nearest
+from reidlib.neighbours.candidates import NORM_TOLERANCE
 
 BLOCK_ENTRIES = 1 << 24  # numbers in the largest temporary tensors
 UNIT = 2.0**40
@@ -27,34 +27,21 @@ class DeviceGraph(NamedTuple):
     values: Float32[Tensor, "entries"]
 
 
-def jaccard_distance_on_device(
-    embeddings: Float[Tensor, "n d"], *, k1: int, k2: int, max_distance: float = 1.0
-) -> DeviceGraph:
-    """Distances between all rows as `jaccard.jaccard_distance` gives them (to 1e-5), computed where the embeddings are.
-
-    Args:
-        embeddings: unit-norm rows.
-        k1: neighbours to a row, itself included; 1 <= k1 < n.
-        k2: rows to average over, the row itself included; 1 (no averaging) <= k2 <= k1.
-        max_distance: pairs further apart are not stored.
-
-    Returns:
-        The stored distances (see `jaccard.jaccard_from_neighbours`), on the embeddings' device.
-
-    Raises:
-        ValueError: embeddings that are not finite unit-norm rows, k1 >= n, or values out of range.
-    """
-    n = len(embeddings)
-    if not 1 <= k1 < n:
-        raise ValueError(f"jaccard: expected 1 <= k1 < n, got k1={k1} and n={n}; lower k1 or pass more images")
-    _, indices = nearest(embeddings, k=k1)
-    return jaccard_from_neighbours_on_device(embeddings, indices, k2=k2, max_distance=max_distance)
-
-
 def jaccard_from_neighbours_on_device(
     embeddings: Float[Tensor, "n d"], indices: Int32[Tensor, "n k1"], *, k2: int, max_distance: float = 1.0
 ) -> DeviceGraph:
-    """The same, the k1 nearest rows of each row (itself first) being known; see `jaccard.jaccard_from_neighbours`."""
+    """Distances as `jaccard.jaccard_from_neighbours` gives them (to 1e-5), computed where the embeddings are.
+
+    Args:
+        embeddings: unit-norm rows.
+        indices: the k1 nearest rows of each row, itself first; 1 <= k1 < n.
+        k2: rows to average over, the row itself included; 1 (no averaging) <= k2 <= k1.
+        max_distance: pairs further apart are not stored.
+
+    Raises:
+        ValueError: a row that is not its own first neighbour, embeddings that are not finite unit-norm rows, or values
+            out of range.
+    """
     n, k1 = indices.shape
     if not 1 <= k1 < n:
         raise ValueError(f"jaccard: expected 1 <= k1 < n, got k1={k1} and n={n}; lower k1 or pass more images")

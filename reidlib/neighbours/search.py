@@ -1,58 +1,52 @@
 """Exact nearest neighbours by inner product: one function, one result, whatever computes it.
 
-On a CPU: candidates from a bfloat16 product where the processor multiplies bfloat16 and the embeddings are long enough
-for it to pay, from faiss's flat index elsewhere (from a float32 product where faiss is not installed); all are settled
-by the same float32 inner products, so that the result does not depend on the way. On a GPU: tiles of a float32 product.
+On a CPU: candidates from a bfloat16 product where the processor multiplies bfloat16, from a float32 one elsewhere, both
+settled by the same float32 inner products, so that the result does not depend on the way; faiss's flat index, which
+computes both halves of the symmetric product, is slower at 3,000 rows and more (benchmarks.knn). On a GPU: faiss's
+brute force, or tiles of a float32 product where faiss has no GPU.
 """
 
-from typing import overload
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from reidlib.neighbours import search_kernels as kernels
-from reidlib.neighbours.candidates import nearest_by_candidates, nearest_by_faiss
+from reidlib.neighbours.blocks import Array
+from reidlib.neighbours.candidates import NORM_TOLERANCE, as_tensor, nearest_by_candidates
 from reidlib.neighbours.search_torch import nearest_on_device
 
-BFLOAT16_LENGTH = 512  # shorter rows: the product is no longer what costs
-BFLOAT16_NUMBERS = 6_000_000  # rows times length; below it faiss is done before the candidates are counted
-NORM_TOLERANCE = 0.01
+
+class Neighbours(NamedTuple):
+    """The k nearest rows of each row, nearest first: arrays or tensors, as the embeddings were."""
+
+    similarities: Any  # float32 (rows, k)
+    indices: Any  # int32 (rows, k)
 
 
-@overload
+Search = Callable[..., Neighbours]
+"""search(embeddings, k=k): the k nearest rows of each row, itself first, as `nearest` finds them."""
+
+
 def nearest(
-    embeddings: Float[np.ndarray, "n d"],
+    embeddings: Float[Array, "n d"],
     *,
     k: int,
-    queries: Float[np.ndarray, "q d"] | None = None,
+    queries: Float[Array, "q d"] | None = None,
+    rows: range | None = None,
     device: str = "auto",
-) -> tuple[Float32[np.ndarray, "rows k"], Int32[np.ndarray, "rows k"]]: ...
-
-
-@overload
-def nearest(
-    embeddings: Float[Tensor, "n d"], *, k: int, queries: Float[Tensor, "q d"] | None = None, device: str = "auto"
-) -> tuple[Float32[Tensor, "rows k"], Int32[Tensor, "rows k"]]: ...
-
-
-def nearest(
-    embeddings: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
-    *,
-    k: int,
-    queries: Float[np.ndarray, "q d"] | Float[Tensor, "q d"] | None = None,
-    device: str = "auto",
-) -> (
-    tuple[Float32[np.ndarray, "rows k"], Int32[np.ndarray, "rows k"]]
-    | tuple[Float32[Tensor, "rows k"], Int32[Tensor, "rows k"]]
-):
+) -> Neighbours:
     """The k embeddings with the largest inner product, of each query or (without `queries`) of each embedding.
 
     Args:
         embeddings: unit-norm rows of any float type; computed with as float32.
         k: neighbours to a row; without `queries` the row itself is one of them.
         queries: unit-norm rows; of the same kind (array or tensor, device) as the embeddings.
+        rows: the embeddings to search for, without `queries`: those rows of the whole result, to the bit, so that
+            several processes can share a search.
         device: "auto" computes where tensors are, and arrays on a GPU if there is one; else a torch device.
 
     Returns:
@@ -62,24 +56,47 @@ def nearest(
     Raises:
         ValueError: no rows, k out of 1..n, lengths that differ, or rows that are not finite and unit-norm.
     """
-    n = len(embeddings)
-    if not 1 <= k <= n:
-        raise ValueError(f"nearest: expected 1 <= k <= n, got k={k} for n={n} embeddings; lower k or pass more images")
-    if queries is not None and queries.shape[1] != embeddings.shape[1]:
-        raise ValueError(f"nearest: queries have length {queries.shape[1]}, embeddings {embeddings.shape[1]}")
+    _check_sizes(embeddings, queries, rows, k)
     if isinstance(embeddings, Tensor):
-        if queries is not None and not isinstance(queries, Tensor):
-            raise ValueError("nearest: embeddings are a tensor and queries an array; pass two of a kind")
-        return _nearest_tensors(embeddings, queries, k, embeddings.device if device == "auto" else torch.device(device))
-    if isinstance(queries, Tensor):
-        raise ValueError("nearest: embeddings are an array and queries a tensor; pass two of a kind")
+        where = embeddings.device if device == "auto" else torch.device(device)
+        return _nearest_tensors(embeddings, queries, rows, k, where)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
-        return _nearest_arrays(embeddings, queries, k)
-    base, asked = _tensor(embeddings), None if queries is None else _tensor(queries)
-    similarities, indices = _nearest_tensors(base, asked, k, torch.device(device))
-    return similarities.numpy(), indices.numpy()
+        return _nearest_arrays(embeddings, queries, rows, k)
+    asked = None if queries is None else as_tensor(queries)
+    found = _nearest_tensors(as_tensor(embeddings), asked, rows, k, torch.device(device))
+    return Neighbours(found.similarities.numpy(), found.indices.numpy())
+
+
+def remembered(found: Neighbours) -> Search:
+    """A search that was made already: it serves any k up to the columns of `found`, of the same embeddings.
+
+    Raises (when it is called):
+        ValueError: for a larger k, or embeddings of another number.
+    """
+
+    def search(embeddings: Array, /, *, k: int) -> Neighbours:
+        n, columns = found.indices.shape
+        if len(embeddings) != n or not 1 <= k <= columns:
+            raise ValueError(
+                f"remembered search: {columns} neighbours of {n} rows are known, asked for {k} of {len(embeddings)} "
+                "rows; search for more neighbours, of the same rows"
+            )
+        similarities, indices = found.similarities[:, :k], found.indices[:, :k]
+        if isinstance(embeddings, Tensor):
+            device = embeddings.device
+            return Neighbours(torch.as_tensor(similarities, device=device), torch.as_tensor(indices, device=device))
+        return Neighbours(np.asarray(similarities), np.asarray(indices))
+
+    return search
+
+
+def on_gpu(embeddings: Float[Array, "n d"]) -> Any:
+    """An array as a float32 tensor on the GPU, where there is one; else, and of tensors, what was given."""
+    if isinstance(embeddings, Tensor) or not torch.cuda.is_available():
+        return embeddings
+    return as_tensor(embeddings).cuda()
 
 
 def check_unit_rows(rows: Float32[np.ndarray, "n d"], name: str) -> None:
@@ -93,35 +110,49 @@ def check_unit_rows(rows: Float32[np.ndarray, "n d"], name: str) -> None:
         )
 
 
-def _tensor(rows: Float[np.ndarray, "n d"]) -> Float32[Tensor, "n d"]:
-    return torch.from_numpy(np.array(rows, np.float32, order="C", copy=None if rows.flags.writeable else True))
+def _check_sizes(
+    embeddings: Float[Array, "n d"], queries: Float[Array, "q d"] | None, rows: range | None, k: int
+) -> None:
+    n = len(embeddings)
+    if not 1 <= k <= n:
+        raise ValueError(f"nearest: expected 1 <= k <= n, got k={k} for n={n} embeddings; lower k or pass more images")
+    if rows is not None and (rows.step != 1 or not 0 <= rows.start <= rows.stop <= n or queries is not None):
+        raise ValueError(f"nearest: expected rows within 0..{n}, in steps of 1 and without queries, got {rows}")
+    if queries is None:
+        return
+    if type(queries) is not type(embeddings) and isinstance(queries, Tensor) != isinstance(embeddings, Tensor):
+        raise ValueError(
+            f"nearest: embeddings are {type(embeddings).__name__}, queries {type(queries).__name__}; pass two of a kind"
+        )
+    if queries.shape[1] != embeddings.shape[1]:
+        raise ValueError(f"nearest: queries have length {queries.shape[1]}, embeddings {embeddings.shape[1]}")
 
 
 def _nearest_tensors(
-    embeddings: Float[Tensor, "n d"], queries: Float[Tensor, "q d"] | None, k: int, device: torch.device
-) -> tuple[Float32[Tensor, "rows k"], Int32[Tensor, "rows k"]]:
-    base = embeddings.detach().to(device, torch.float32)
-    asked = None if queries is None else queries.detach().to(device, torch.float32)
+    embeddings: Float[Tensor, "n d"],
+    queries: Float[Tensor, "q d"] | None,
+    rows: range | None,
+    k: int,
+    device: torch.device,
+) -> Neighbours:
+    base = embeddings.detach().to(device, torch.float32).contiguous()
+    asked = None if queries is None else queries.detach().to(device, torch.float32).contiguous()
     if device.type == "cpu":
-        found = _nearest_arrays(base.numpy(), None if asked is None else asked.numpy(), k)
+        found = _nearest_arrays(base.numpy(), None if asked is None else asked.numpy(), rows, k)
         similarities, indices = torch.from_numpy(found[0]), torch.from_numpy(found[1])
     else:
-        similarities, indices = nearest_on_device(base, asked, k=k)
-    return similarities.to(embeddings.device), indices.to(embeddings.device)
+        similarities, indices = nearest_on_device(base, asked, k=k, rows=rows)
+    return Neighbours(similarities.to(embeddings.device), indices.to(embeddings.device))
 
 
 def _nearest_arrays(
-    embeddings: Float[np.ndarray, "n d"], queries: Float[np.ndarray, "q d"] | None, k: int
-) -> tuple[Float32[np.ndarray, "rows k"], Int32[np.ndarray, "rows k"]]:
+    embeddings: Float[np.ndarray, "n d"], queries: Float[np.ndarray, "q d"] | None, rows: range | None, k: int
+) -> Neighbours:
     base = np.ascontiguousarray(embeddings, np.float32)
     check_unit_rows(base, "embeddings")
     asked = None
     if queries is not None:
         asked = np.ascontiguousarray(queries, np.float32)
         check_unit_rows(asked, "queries")
-    if torch.cpu._is_avx512_bf16_supported() and base.shape[1] >= BFLOAT16_LENGTH and base.size >= BFLOAT16_NUMBERS:
-        return nearest_by_candidates(base, asked, k=k, bfloat16=True)
-    try:
-        return nearest_by_faiss(base, asked, k=k)
-    except ModuleNotFoundError:
-        return nearest_by_candidates(base, asked, k=k, bfloat16=False)
+    bfloat16 = torch.cpu._is_avx512_bf16_supported()
+    return Neighbours(*nearest_by_candidates(base, asked, k=k, rows=rows, bfloat16=bfloat16))

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 STRIDE = 32  # scores compared at once
+LANES = 4
 BISECTIONS = 14
 
 
@@ -42,21 +43,24 @@ def at_least(scores, threshold):
 
 
 @njit(cache=True, nogil=True)
-def prune(thresholds, counts, scores, columns, margins, row, wanted):
-    """Raise the row's threshold and drop the candidates below it.
-
-    The wanted-th best score is bisected, not sorted for: at least `wanted` scores reach `low`, so it is never above.
-    """
-    held = scores[row, : counts[row]]
-    low = held.min()
-    high = held.max()
+def bound(scores, wanted):
+    """A value that at least `wanted` of the scores reach, near the wanted-th best: bisected, not sorted for."""
+    low = scores.min()
+    high = scores.max()
     for _ in range(BISECTIONS):
         middle = (low + high) / np.float32(2)
-        if at_least(held, middle) >= wanted:
+        if at_least(scores, middle) >= wanted:
             low = middle
         else:
             high = middle
-    threshold = max(low - margins[row], thresholds[row])
+    return low
+
+
+@njit(cache=True, nogil=True)
+def prune(thresholds, counts, scores, columns, margins, row, wanted):
+    """Raise the row's threshold and drop the candidates below it."""
+    held = scores[row, : counts[row]]
+    threshold = max(bound(held, wanted) - margins[row], thresholds[row])
     left = 0
     for p in range(held.shape[0]):
         score = held[p]
@@ -68,16 +72,12 @@ def prune(thresholds, counts, scores, columns, margins, row, wanted):
 
 
 @njit(cache=True, nogil=True)
-def push(thresholds, counts, scores, columns, margins, row, column, score, wanted):
-    """Note a candidate; prune when full, give the row up when most of its room stays taken."""
-    count = counts[row]
-    scores[row, count] = score
-    columns[row, count] = column
-    counts[row] = count + 1
-    if count + 1 == scores.shape[1]:
-        prune(thresholds, counts, scores, columns, margins, row, wanted)
-        if counts[row] > scores.shape[1] - scores.shape[1] // 8:
-            thresholds[row] = np.inf
+def make_room(state, row, wanted):
+    """Prune a row that is full; give it up when most of its room stays taken."""
+    thresholds, counts, scores, columns, margins = state
+    prune(thresholds, counts, scores, columns, margins, row, wanted)
+    if counts[row] > scores.shape[1] - scores.shape[1] // 8:
+        thresholds[row] = np.inf
 
 
 @njit(cache=True, nogil=True)
@@ -99,28 +99,81 @@ def columns_reach(scores, bias, thresholds):
 
 
 @njit(cache=True, nogil=True)
-def scan_rows(tile, biases, first_row, first_column, same, start, stop, state, wanted):
-    """Offer the tile's columns to its rows [start, stop); `same`: a row is no neighbour of itself."""
-    thresholds, counts, scores, columns, margins = state
+def raise_lanes(lanes, scores, biases):
+    """The larger of each lane and its biased score; without `max`, whose care for NaN forbids vector instructions."""
+    for p in range(lanes.shape[0]):
+        score = scores[p] + biases[p]
+        lanes[p] = score if score > lanes[p] else lanes[p]
+
+
+@njit(cache=True, nogil=True)
+def seed_rows(tile, biases, first_row, first_column, start, stop, state, wanted):
+    """First thresholds of the rows [start, stop) that have none, so that the scan notes few columns in vain.
+
+    The tile's columns are dealt out to LANES · wanted lanes: as many columns reach a value as have lanes that reach it.
+    """
+    thresholds, _, _, _, margins = state
+    lanes = np.empty(LANES * (wanted + 1), np.float32)
+    width = tile.shape[1] - tile.shape[1] % lanes.shape[0]
+    for r in range(start, stop):
+        row = first_row + r
+        if width == 0 or thresholds[row] != -np.inf:
+            continue
+        lanes[:] = -np.inf
+        for begin in range(0, width, lanes.shape[0]):
+            raise_lanes(lanes, tile[r, begin : begin + lanes.shape[0]], biases[first_column + begin :])
+        thresholds[row] = bound(lanes, wanted + 1) - margins[row]  # one more: the row itself may be among them
+
+
+@njit(cache=True, nogil=True)
+def seed_columns(tile, biases, first_row, first_column, start, stop, state, wanted):
+    """The same for columns [start, stop) of a symmetric product."""
+    thresholds, _, _, _, margins = state
+    count = LANES * (wanted + 1)
+    height = tile.shape[0] - tile.shape[0] % count
+    if height == 0 or thresholds[first_column + start] != -np.inf:
+        return
+    lanes = np.full((count, stop - start), -np.inf, np.float32)
+    for r in range(height):
+        raise_lanes(lanes[r % count], tile[r, start:stop], np.full(stop - start, biases[first_row + r]))
+    for c in range(start, stop):
+        column = first_column + c
+        thresholds[column] = bound(lanes[:, c - start].copy(), wanted + 1) - margins[column]
+
+
+@njit(cache=True, nogil=True)
+def scan_rows(tile, biases, first_row, first_column, own, start, stop, state, wanted):
+    """Offer the tile's columns to its rows [start, stop), but to no row itself: row 0 is column `own` (-1: none is)."""
+    seed_rows(tile, biases, first_row, first_column, start, stop, state, wanted)
+    thresholds, counts, scores, columns, _ = state
     width = tile.shape[1]
     biases = biases[first_column : first_column + width]
     for r in range(start, stop):
         row = first_row + r
         threshold = thresholds[row]
+        count = counts[row]
         for begin in range(0, width, STRIDE):
             end = min(begin + STRIDE, width)
             if rows_reach(tile[r, begin:end], biases[begin:end], threshold):
                 for c in range(begin, end):
                     score = tile[r, c] + biases[c]
-                    if score >= threshold and not (same and row == first_column + c):
-                        push(thresholds, counts, scores, columns, margins, row, first_column + c, score, wanted)
-                        threshold = thresholds[row]
+                    if score >= threshold and not (own >= 0 and own + row == first_column + c):
+                        scores[row, count] = score
+                        columns[row, count] = first_column + c
+                        count += 1
+                        if count == scores.shape[1]:
+                            counts[row] = count
+                            make_room(state, row, wanted)
+                            threshold = thresholds[row]
+                            count = counts[row]
+        counts[row] = count
 
 
 @njit(cache=True, nogil=True)
 def scan_columns(tile, biases, first_row, first_column, start, stop, state, wanted):
     """Offer the tile's rows to its columns [start, stop): the other half of a symmetric product."""
-    thresholds, counts, scores, columns, margins = state
+    seed_columns(tile, biases, first_row, first_column, start, stop, state, wanted)
+    thresholds, counts, scores, columns, _ = state
     limits = thresholds[first_column : first_column + tile.shape[1]]
     for r in range(tile.shape[0]):
         bias = biases[first_row + r]
@@ -131,7 +184,12 @@ def scan_columns(tile, biases, first_row, first_column, start, stop, state, want
                     score = tile[r, c] + bias
                     if score >= limits[c]:
                         column = first_column + c
-                        push(thresholds, counts, scores, columns, margins, column, first_row + r, score, wanted)
+                        count = counts[column]
+                        scores[column, count] = score
+                        columns[column, count] = first_row + r
+                        counts[column] = count + 1
+                        if count + 1 == scores.shape[1]:
+                            make_room(state, column, wanted)
 
 
 @njit(cache=True, nogil=True)
@@ -155,23 +213,26 @@ def insert(similarities, indices, filled, similarity, column):
 
 
 @njit(cache=True, nogil=True)
-def settle(queries, embeddings, same, start, stop, state, wanted, similarities, indices):
-    """The best of each row's candidates by float32 products; all columns are candidates of a row that was given up."""
+def settle(queries, embeddings, own, start, stop, state, wanted, similarities, indices):
+    """The best of each row's candidates by float32 products; all columns are candidates of a row that was given up.
+
+    Where query 0 is embedding `own` (and so on; -1: none is), each row itself comes first.
+    """
     thresholds, counts, scores, columns, margins = state
     for i in range(start, stop):
         if thresholds[i] != np.inf and counts[i] > wanted:
             prune(thresholds, counts, scores, columns, margins, i, wanted)
         everything = thresholds[i] == np.inf
         filled = 0
-        first = 1 if same else 0
-        if same:
-            similarities[i, 0] = dot(queries[i], embeddings[i])
-            indices[i, 0] = i
+        first = 1 if own >= 0 else 0
+        if own >= 0:
+            similarities[i, 0] = dot(queries[i], queries[i])
+            indices[i, 0] = own + i
             if indices.shape[1] == 1:
                 continue
         for p in range(embeddings.shape[0] if everything else counts[i]):
             j = p if everything else columns[i, p]
-            if same and j == i:
+            if own >= 0 and j == own + i:
                 continue
             similarity = dot(queries[i], embeddings[j])
             filled = insert(similarities[i, first:], indices[i, first:], filled, similarity, j)

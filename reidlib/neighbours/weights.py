@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, Int32, Int64
 
 from reidlib.neighbours import kernels
 from reidlib.neighbours.blocks import row_blocks, run_blocks
-from reidlib.neighbours.search import NORM_TOLERANCE
+from reidlib.neighbours.candidates import NORM_TOLERANCE
 
 
 class Rows(NamedTuple):

@@ -10,8 +10,11 @@ from jaxtyping import Int32, Integer, UInt8
 
 from reidlib.labels.numbering import number_clusters
 from reidlib.models.embedder import Embedder
+from reidlib.training.checkpoint import Checkpoints
+from reidlib.training.distributed import ALONE, World
 from reidlib.training.labellers import LocalLabelling, local_labeller
-from reidlib.training.loop import History, Settings, train
+from reidlib.training.loop import train
+from reidlib.training.settings import History, Settings
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ def train_shared(
     *,
     labelling: LocalLabelling,
     settings: Settings,
+    world: World = ALONE,
+    checkpoints: Checkpoints | None = None,
 ) -> IntraTraining:
     """Train one network for all cameras: each batch from one camera, scored against that camera's clusters.
 
@@ -62,10 +67,12 @@ def train_shared(
         first: the local labels of the first epoch, unique over cameras.
         labelling: how labels are made in the epochs after it, and which epoch's labels are kept.
         settings: of the loop; `within_cameras` is set here.
+        world: the processes that train together.
+        checkpoints: where to go on from.
     """
     settings = replace(settings, within_cameras=True)
     label = local_labeller(first, cameras, labelling=labelling, seed=settings.seed)
-    history = train(model, images, cameras, label=label, settings=settings)
+    history = train(model, images, cameras, label=label, settings=settings, world=world, checkpoints=checkpoints)
     kept = history.labels[_kept_epoch(history, labelling.keep)]
     return IntraTraining([model], kept, history.curve_table(), history.label_table())
 
@@ -78,12 +85,15 @@ def train_per_camera(
     *,
     labelling: LocalLabelling,
     settings: Settings,
+    world: World = ALONE,
+    checkpoints: Checkpoints | None = None,
 ) -> IntraTraining:
     """Train one network per camera, each on a copy of `model`; arguments as in `train_shared`.
 
     A camera with fewer than two images, or without a local cluster, keeps the starting weights and the first labels.
     The images of one camera at a time are held in memory.
     """
+    checkpoints = checkpoints or Checkpoints()
     models, curves, epochs = [], [], []
     kept = np.full(len(images), -1, np.int64)
     for camera in np.unique(cameras):
@@ -93,7 +103,14 @@ def train_per_camera(
         if first[rows].max() < 0:
             continue
         part = train_shared(
-            own, images[rows], cameras[rows], number_clusters(first[rows]), labelling=labelling, settings=settings
+            own,
+            images[rows],
+            cameras[rows],
+            number_clusters(first[rows]),
+            labelling=labelling,
+            settings=settings,
+            world=world,
+            checkpoints=checkpoints.part(f"camera_{camera}"),
         )
         kept[rows] = np.where(part.labels >= 0, part.labels + kept.max() + 1, -1)
         curves.append(part.curves.assign(camera=int(camera)))

@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import Float32, Int32, Integer
 
 from reidlib.labels.centring import centre_cameras
-from reidlib.labels.clustering import cluster, local_clusters
+from reidlib.labels.clustering import cluster, local_clusters, local_distances, lowered, neighbours_needed
 from reidlib.labels.guards import check_labels
 from reidlib.labels.quality import camera_span, silhouette
 from reidlib.labels.refinement import information_scores, refine
-from reidlib.neighbours.search import nearest
-from reidlib.training.loop import EpochLabels, Labeller
+from reidlib.neighbours.search import nearest, remembered
+from reidlib.training.distributed import ALONE, World
+from reidlib.training.settings import EpochLabels, Labeller
 
 Embeddings = Float32[np.ndarray, "n d"]
 Labels = Int32[np.ndarray, "n"]
@@ -61,9 +62,17 @@ class GlobalLabelling:
 
 
 def global_labels(
-    embeddings: Embeddings, local: Labels, cameras: Cameras, *, labelling: GlobalLabelling, seed: int
+    embeddings: Embeddings,
+    local: Labels,
+    cameras: Cameras,
+    *,
+    labelling: GlobalLabelling,
+    seed: int,
+    world: World = ALONE,
 ) -> EpochLabels:
     """Cluster all images and refine the clusters by intra-camera similarity [Li et al., ICIP 2023, arXiv:2304.12634].
+
+    The nearest neighbours, which cost most, are searched once, by all processes together; the first does the rest.
 
     Args:
         embeddings: unit-norm rows.
@@ -71,22 +80,33 @@ def global_labels(
         cameras: of the images.
         labelling: how.
         seed: of the clusterings that draw.
+        world: the processes that call this together.
 
     Returns:
-        The refined labels; their number of clusters, share of outliers and share of clusters that span cameras, the
-        silhouette on the graph of the clustering, and the share of images that refinement turned into outliers.
+        The refined labels; their number of clusters, share of outliers and share of clusters that span cameras, and
+        the share of images that refinement turned into outliers.
     """
     if labelling.camera_centering:
         embeddings = centre_cameras(embeddings, cameras)
-    clustering = cluster(embeddings, k1=labelling.k1, k2=labelling.k2, method=labelling.method, seed=seed)
-    labels = clustering.labels
-    if labelling.nodes != "none":
-        similarities, indices = nearest(embeddings, k=min(labelling.link_k + 1, len(embeddings)))
-        scores = information_scores(similarities, indices, min_similarity=labelling.link_min_similarity)
-        labels = refine(labels, local, cameras, scores, nodes=labelling.nodes)
-        check_labels(labels, parameter="refine.nodes", distances=clustering.distances)
-    refined_share = float(((labels < 0) & (clustering.labels >= 0)).mean())
-    return EpochLabels(labels, label_measures(labels, cameras) | {"refined_share": refined_share})
+    fitting = lowered(labelling.k1, labelling.k2, labelling.method, images=len(embeddings), where="the training set")
+    links = min(labelling.link_k + 1, len(embeddings)) if labelling.nodes != "none" else 0
+    wanted = max(neighbours_needed(fitting["method"], k1=fitting["k1"]), links)
+    found = world.search(embeddings, k=wanted) if wanted else None
+
+    def labels() -> EpochLabels:
+        search = nearest if found is None else remembered(found)
+        clustering = cluster(embeddings, **fitting, seed=seed, search=search)
+        if found is None or labelling.nodes == "none":
+            return EpochLabels(clustering.labels, label_measures(clustering.labels, cameras) | {"refined_share": 0.0})
+        scores = information_scores(
+            found.similarities[:, :links], found.indices[:, :links], min_similarity=labelling.link_min_similarity
+        )
+        refined = refine(clustering.labels, local, cameras, scores, nodes=labelling.nodes)
+        check_labels(refined, parameter="refine.nodes", distances=clustering.distances)
+        share = float(((refined < 0) & (clustering.labels >= 0)).mean())
+        return EpochLabels(refined, label_measures(refined, cameras) | {"refined_share": share})
+
+    return world.on_first(labels)
 
 
 def label_measures(labels: Labels, cameras: Cameras) -> dict[str, float]:
@@ -103,10 +123,10 @@ def global_labeller(
 ) -> Labeller:
     """Return a labeller for training across cameras that starts from the labels of `refine`."""
 
-    def label(epoch: int, embeddings: Embeddings) -> EpochLabels:
+    def label(epoch: int, embeddings: Embeddings, world: World) -> EpochLabels:
         if epoch == 0:
             return EpochLabels(first, label_measures(first, cameras))
-        return global_labels(embeddings, local, cameras, labelling=labelling, seed=seed + epoch)
+        return global_labels(embeddings, local, cameras, labelling=labelling, seed=seed + epoch, world=world)
 
     return label
 
@@ -116,16 +136,19 @@ def local_labeller(first: Labels, cameras: Cameras, *, labelling: LocalLabelling
 
     Its measures hold the silhouette of the labels on the Jaccard distance of the embeddings they came from (for the
     first epoch: of the network's own embeddings at that time), by which the epoch to keep can be chosen without
-    identities; 0 where the method makes no graph.
+    identities. All of it is done by the first process: searches inside cameras are small.
     """
+    k1, k2 = labelling.k1, labelling.k2
 
     def label(epoch: int, embeddings: Embeddings) -> EpochLabels:
-        clustering = local_clusters(
-            embeddings, cameras, k1=labelling.k1, k2=labelling.k2, method=labelling.method, seed=seed + epoch
-        )
-        labels = first if epoch == 0 else clustering.labels
+        if epoch == 0:
+            labels, distances = first, None
+        else:
+            found = local_clusters(embeddings, cameras, k1=k1, k2=k2, method=labelling.method, seed=seed + epoch)
+            labels, distances = found.labels, found.distances
+        if distances is None:  # the first epoch, or a method that makes no graph
+            distances = local_distances(embeddings, cameras, k1=k1, k2=k2)
         measures = {"clusters": float(labels.max() + 1), "outlier_share": float((labels < 0).mean())}
-        score = silhouette(clustering.distances, labels) if clustering.distances is not None else 0.0
-        return EpochLabels(labels, measures | {"silhouette": score})
+        return EpochLabels(labels, measures | {"silhouette": silhouette(distances, labels)})
 
-    return label
+    return lambda epoch, embeddings, world: world.on_first(lambda: label(epoch, embeddings))

@@ -1,92 +1,34 @@
 """The training loop: embed, label, reset the memory, then batches of forward, loss, backward, step, memory update."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import fields, replace
+from itertools import islice
 from time import perf_counter
 
 import numpy as np
-import pandas as pd
 import torch
-from jaxtyping import Float32, Int32, Integer, UInt8
-from torch import Tensor
+from jaxtyping import Int64, Integer, UInt8
+from torch import nn
 
-from reidlib.features import device, embed
-from reidlib.images.augment import augment
+from reidlib.features import embed
+from reidlib.images.augment import Draws, apply, draw
+from reidlib.images.distortion import on_device
+from reidlib.images.residence import Images, batches, placed, residence
 from reidlib.images.sampling import camera_pk_batches, pk_batches
-from reidlib.images.variation import Augmentation
 from reidlib.models.embedder import Embedder
 from reidlib.progress import progress
+from reidlib.training.checkpoint import Checkpoints, Interrupted, stop_requests
+from reidlib.training.distributed import ALONE, World
 from reidlib.training.losses import memory_loss
 from reidlib.training.memories import ClusterMemory
+from reidlib.training.precision import compiled, example
+from reidlib.training.run import Run, begun
+from reidlib.training.settings import History, Labeller, Settings
 
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How to train on given labels.
-
-    Attributes:
-        epochs: times that labels are made anew.
-        iterations: batches per epoch.
-        clusters_per_batch: P of the P x K sampling.
-        images_per_cluster: K of it.
-        learning_rate: of Adam.
-        weight_decay: of Adam (L2, as the published codes).
-        decay_every: epochs after which the learning rate is multiplied by `decay_factor`.
-        decay_factor: 0..1.
-        temperature: of the softmax over the clusters' cosine scores.
-        momentum: share of the old centre that a memory update keeps.
-        within_cameras: each batch comes from one camera and is scored against that camera's clusters only.
-        augmentation: of the training crops.
-        seed: of sampling and augmentation.
-    """
-
-    epochs: int
-    iterations: int
-    clusters_per_batch: int
-    images_per_cluster: int
-    learning_rate: float
-    weight_decay: float
-    decay_every: int
-    decay_factor: float
-    temperature: float
-    momentum: float
-    within_cameras: bool
-    augmentation: Augmentation
-    seed: int
-
-
-@dataclass(frozen=True)
-class EpochLabels:
-    """The pseudo-labels of an epoch and what can be said of them without identities (finite numbers by name)."""
-
-    labels: Int32[np.ndarray, "n"]
-    measures: dict[str, float]
-
-
-Labeller = Callable[[int, Float32[np.ndarray, "n d"]], EpochLabels]
-
-
-@dataclass
-class History:
-    """What a training run leaves besides its weights: one row of measures, and one array of labels, per epoch."""
-
-    curves: list[dict[str, float]] = field(default_factory=list)
-    labels: list[Int32[np.ndarray, "n"]] = field(default_factory=list)
-
-    def curve_table(self) -> pd.DataFrame:
-        """Return the measures, a row per epoch."""
-        return pd.DataFrame(self.curves)
-
-    def label_table(self) -> pd.DataFrame:
-        """Return epoch (int16), row (int32) and label (int32) of every image in every epoch."""
-        rows = np.arange(len(self.labels[0]), dtype=np.int32)
-        return pd.concat(
-            [
-                pd.DataFrame({"epoch": np.int16(epoch), "row": rows, "label": labels})
-                for epoch, labels in enumerate(self.labels)
-            ],
-            ignore_index=True,
-        )
+SMALLEST_VARIANCE = 1e-6
+Batch = tuple[Int64[np.ndarray, "b"], tuple[Images, Integer[np.ndarray, "part"]]]
 
 
 def train(
@@ -96,103 +38,187 @@ def train(
     *,
     label: Labeller,
     settings: Settings,
+    world: World = ALONE,
+    checkpoints: Checkpoints | None = None,
 ) -> History:
     """Train a model in place on labels that are made anew each epoch from its own embeddings.
+
+    All randomness is a function of the seed, the epoch and the iteration, so that a resumed run draws what an
+    uninterrupted one would have drawn. Several processes (`world`) share each batch and agree with one process but for
+    rounding; layers that draw for themselves (drop path) draw for each process apart.
 
     Args:
         model: trained in place, moved to the device.
         images: packed RGB crops.
         cameras: of the images; used by the sampling.
-        label: called with the epoch (from 0) and the unit-norm embeddings of all images.
+        label: called with the epoch (from 0), the unit-norm embeddings of all images and the world.
         settings: epochs, batches, optimiser, memory, augmentation and seed.
+        world: the processes that train together.
+        checkpoints: where to go on from, and where to leave the state at every epoch's end and now and then.
 
     Returns:
         The curves (epoch from 1, loss, learning rate, the labels' measures) and the labels of every epoch.
 
     Raises:
-        ValueError: where the loss is not finite, with the epoch and the learning rate; and what `label` raises.
+        ValueError: where the loss is not finite, or the embeddings have become one; and what `label` raises.
+        Interrupted: after SIGTERM or SIGINT, the state being saved.
     """
-    where = device()
-    model.to(where).to(memory_format=torch.channels_last)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-    decay = torch.optim.lr_scheduler.StepLR(optimiser, settings.decay_every, settings.decay_factor)
-    generator = np.random.default_rng(settings.seed)
-    history, began = History(), perf_counter()
-    for epoch in range(settings.epochs):
-        embeddings = embed(model, images)
-        labelled = label(epoch, embeddings)
-        known = cameras if settings.within_cameras else None
-        memory = ClusterMemory.from_embeddings(embeddings, labelled.labels, momentum=settings.momentum, cameras=known)
-        rate = float(optimiser.param_groups[0]["lr"])
-        started = perf_counter()
-        losses = _train_epoch(
-            model, memory.to(where), optimiser, images, labelled.labels, cameras, settings=settings, generator=generator
-        )
-        now = perf_counter()
-        curve: dict[str, float] = {
-            "epoch": float(epoch + 1),
-            "loss": _mean(losses, epoch, rate),
-            "learning_rate": rate,
-            **labelled.measures,
-        }
-        history.curves.append(curve)
-        history.labels.append(labelled.labels)
-        decay.step()
-        drawn = settings.iterations * settings.clusters_per_batch * settings.images_per_cluster
-        left = (now - began) / (epoch + 1) * (settings.epochs - epoch - 1)
-        line = _line(curve, of=settings.epochs, images_per_second=drawn / (now - started), seconds_left=left)
-        print(line, flush=True)
+    checkpoints = checkpoints or Checkpoints()
+    model.to(world.device).to(memory_format=torch.channels_last)
+    run = begun(model, images, settings, world, checkpoints)
+    network = _network(model, images, settings, world)
+    source = placed(
+        images, residence(images, device=world.device, memory_gib=settings.device_memory_gib), device=world.device
+    )
+    gpus = [world.device] if world.device.type == "cuda" else []
+    with torch.random.fork_rng(gpus), stop_requests() as stop, checkpoints:
+        while run.epoch < settings.epochs:
+            began, before = perf_counter(), run.iteration
+            if run.memory is None:
+                _label(run, source, cameras, label=label, settings=settings, world=world)
+            labelled = perf_counter()
+            model.train()
+            for batch in _rest_of_epoch(run, source, cameras, settings, world):
+                _step(run, network, batch, cameras, settings=settings, world=world)
+                run.iteration += 1
+                _look_around(run, stop, settings, world, checkpoints)
+            curve = run.end_epoch(settings, world)
+            checkpoints.save(run.state())
+            if world.first:
+                ended, taken = perf_counter(), settings.iterations - before
+                speed, left = taken * settings.batch_size / (ended - labelled), settings.epochs - run.epoch
+                line = _line(curve, of=settings.epochs, images_per_second=speed, seconds_left=left * (ended - began))
+                print(line, flush=True)
     model.eval()
-    return history
+    return run.history
 
 
-def _train_epoch(
-    model: Embedder,
-    memory: ClusterMemory,
-    optimiser: torch.optim.Optimizer,
-    images: UInt8[np.ndarray, "n h w 3"],
-    labels: Int32[np.ndarray, "n"],
+def _network(model: Embedder, images: UInt8[np.ndarray, "n h w 3"], settings: Settings, world: World) -> nn.Module:
+    """Return what the training step calls: the model itself, compiled and replicated as wanted."""
+    network: nn.Module = model
+    if settings.compile:
+        batch = example(settings.batch_size // world.size, model.size_of(images), world.device)
+        network = compiled(model.train(), batch)
+    return world.replicated(network)
+
+
+def _label(
+    run: Run,
+    images: Images,
     cameras: Integer[np.ndarray, "n"],
     *,
+    label: Labeller,
     settings: Settings,
-    generator: np.random.Generator,
-) -> Float32[Tensor, "iterations"]:
-    """Take the batches of one epoch; return their losses, on the device: nothing here waits for it."""
-    where = memory.centres.device
-    batches = (camera_pk_batches if settings.within_cameras else pk_batches)(
-        labels,
+    world: World,
+) -> None:
+    """Begin an epoch: embeddings, shared among the ranks, labels, and a memory of their clusters."""
+    part = embed(run.model, images, rows=world.share(len(images)), bf16=run.precision == "bf16")
+    embeddings = world.joined(part, count=len(images))
+    variance = 1 - float(np.square(embeddings.mean(axis=0, dtype=np.float64)).sum())
+    if variance < SMALLEST_VARIANCE:
+        raise ValueError(
+            f"training collapsed: at the start of epoch {run.epoch + 1} all embeddings are nearly one (variance "
+            f"{variance:.1e}); lower learning_rate or raise temperature"
+        )
+    run.labelled = label(run.epoch, embeddings, world)
+    known = cameras if settings.within_cameras else None
+    memory = ClusterMemory.from_embeddings(embeddings, run.labelled.labels, momentum=settings.momentum, cameras=known)
+    run.memory = memory.to(world.device)
+    run.losses.zero_()
+    for group in run.optimiser.param_groups:
+        group["lr"] = settings.rate(run.epoch)
+
+
+def _rest_of_epoch(
+    run: Run, source: Images, cameras: Integer[np.ndarray, "n"], settings: Settings, world: World
+) -> Iterator[Batch]:
+    """Return the batches of the epoch that are still to come: their rows, and the images of this rank's part."""
+    assert run.labelled is not None
+    drawn = (camera_pk_batches if settings.within_cameras else pk_batches)(
+        run.labelled.labels,
         cameras,
         identities_per_batch=settings.clusters_per_batch,
         images_per_identity=settings.images_per_cluster,
         batches=settings.iterations,
-        generator=generator,
+        generator=np.random.default_rng((settings.seed, run.epoch, 0)),
     )
-    losses = []
-    model.train()
-    for rows in progress(batches, "training", total=settings.iterations):
-        batch = augment(images, generator, settings=settings.augmentation, rows=rows, channels_last=True)
-        target = torch.from_numpy(labels[rows].astype(np.int64))
-        own = torch.from_numpy(cameras[rows].astype(np.int64)) if settings.within_cameras else None
-        features = model(batch.to(where))
-        loss = memory_loss(memory.scores(features, own), target.to(where), temperature=settings.temperature)
-        optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        optimiser.step()
-        memory.update(features, target)
-        losses.append(loss.detach())
-    return torch.stack(losses)
+    left = list(islice(drawn, run.iteration, None))
+    parts = (rows[world.equal_share(len(rows))] for rows in left)
+    return zip(progress(left, "training"), batches(source, parts, device=world.device), strict=True)
 
 
-def _mean(losses: Tensor, epoch: int, rate: float) -> float:
-    """Read the epoch's losses from the device, once."""
-    mean = float(losses.mean())
-    if not np.isfinite(mean):
+def _step(
+    run: Run,
+    network: nn.Module,
+    batch: Batch,
+    cameras: Integer[np.ndarray, "n"],
+    *,
+    settings: Settings,
+    world: World,
+) -> None:
+    """Take one batch, of which this rank computes its part; nothing here waits for the device."""
+    assert run.memory is not None and run.labelled is not None
+    (rows, (images, own_rows)), where = batch, world.device
+    part, generator = world.equal_share(len(rows)), np.random.default_rng((settings.seed, run.epoch, run.iteration + 1))
+    torch.manual_seed(int(generator.integers(2**62)) + world.rank)
+    height, width = size = run.model.size_of(images)
+    draws = _part(draw(generator, len(rows), height=height, width=width, settings=settings.augmentation), part)
+    views = apply(images, draws, settings=settings.augmentation, rows=own_rows, size_px=size, channels_last=True)
+    labels = run.labelled.labels[rows].astype(np.int64)
+    own = on_device(run.losses, cameras[rows[part]].astype(np.int64)) if settings.within_cameras else None
+    with torch.autocast(where.type, torch.bfloat16) if run.precision == "bf16" else nullcontext():
+        features = network(views.to(where))
+    loss = memory_loss(
+        run.memory.scores(features, own), on_device(run.losses, labels[part]), temperature=settings.temperature
+    )
+    run.optimiser.zero_grad()
+    torch.autograd.backward(loss)
+    if settings.clip_norm is not None:
+        nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip_norm)
+    run.optimiser.step()
+    run.memory.update(world.joined_batch(features), torch.from_numpy(labels))
+    run.losses[run.iteration] = loss.detach()
+
+
+def _part(draws: Draws, part: slice) -> Draws:
+    """Return the draws of a part of the batch."""
+    return replace(draws, **{field.name: getattr(draws, field.name)[part] for field in fields(draws)})
+
+
+def _look_around(
+    run: Run,
+    stop: Callable[[], signal.Signals | None],
+    settings: Settings,
+    world: World,
+    checkpoints: Checkpoints,
+) -> None:
+    """Now and then: read the losses, save the state, and leave where the run is asked to stop.
+
+    Several processes ask each other only when the losses are read, since each question makes them wait.
+    """
+    look = run.iteration % settings.log_every == 0 or run.iteration == settings.iterations
+    asked = (look or world.size == 1) and world.any_of(stop() is not None)
+    due = checkpoints.due()
+    if look or asked or due:
+        _check_losses(run, settings, checkpoints)
+    if asked or due:
+        checkpoints.save(run.state())
+    if asked:
+        checkpoints.wait()
+        message = f"stopped in epoch {run.epoch + 1}; run again to go on from {checkpoints}"
+        raise Interrupted(message, stop() or signal.SIGTERM)
+
+
+def _check_losses(run: Run, settings: Settings, checkpoints: Checkpoints) -> None:
+    """Read the losses so far from the device; stop where one is not finite."""
+    losses = run.losses[: run.iteration].cpu()
+    broken = torch.nonzero(~losses.isfinite()).flatten()
+    if len(broken):
         raise ValueError(
-            f"training diverged: the loss of epoch {epoch + 1} is {mean} at learning rate {rate:g}; lower "
-            "learning_rate or raise temperature"
+            f"training diverged: the loss of epoch {run.epoch + 1}, iteration {int(broken[0]) + 1} is "
+            f"{float(losses[broken[0]])} at learning rate {settings.rate(run.epoch):g}; the last checkpoint is "
+            f"{checkpoints}. Lower learning_rate, raise temperature, or set clip_norm"
         )
-    return mean
 
 
 def _line(curve: dict[str, float], *, of: int, images_per_second: float, seconds_left: float) -> str:

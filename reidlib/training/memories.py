@@ -11,6 +11,8 @@ from jaxtyping import Float, Float32, Integer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reidlib.images.distortion import on_device
+
 SMALLEST_NORM = 1e-12
 
 
@@ -140,11 +142,11 @@ class ClusterMemory(nn.Module):
         order, clusters, counts = plan_rounds(host)
         features = features.detach().float()
         if self.hard:
-            chosen, counts = self._least_similar(features, labels, order, counts), counts[:1]
+            chosen, counts = self._least_similar(features, host, order, counts), counts[:1]
         else:
-            chosen = _to(features, order)
+            chosen = on_device(features, order)
         incoming = features.index_select(0, chosen).mul_(1 - self.momentum)
-        rows = _to(features, clusters)
+        rows = on_device(features, clusters)
         moving = self.centres.index_select(0, rows)
         start = 0
         for count in counts.tolist():
@@ -154,7 +156,7 @@ class ClusterMemory(nn.Module):
         self.centres.index_copy_(0, rows, moving)
 
     def _least_similar(
-        self, features: Float[Tensor, "b dim"], labels: Tensor, order: np.ndarray, counts: np.ndarray
+        self, features: Float[Tensor, "b dim"], labels: np.ndarray, order: np.ndarray, counts: np.ndarray
     ) -> Integer[Tensor, "groups"]:
         """Return for each cluster of the plan its sample least similar to it, the first of equals."""
         table = np.repeat(
@@ -164,8 +166,8 @@ class ClusterMemory(nn.Module):
         for turn, count in enumerate(counts.tolist()):
             table[:count, turn] = order[start : start + count]
             start += count
-        samples = _to(features, table)
-        similarities = torch.linalg.vecdot(features, self.centres.index_select(0, _to(features, labels)))[samples]
+        samples = on_device(features, table)
+        similarities = torch.linalg.vecdot(features, self.centres.index_select(0, on_device(features, labels)))[samples]
         least = similarities == similarities.amin(dim=1, keepdim=True)
         return torch.where(least, samples, len(order)).amin(dim=1)
 
@@ -191,14 +193,6 @@ def plan_rounds(
     turn = np.empty_like(by_group)
     turn[by_group] = np.arange(len(labels)) - np.repeat(starts, sizes)
     return np.lexsort((which, turn)), groups[by_size], np.bincount(turn)
-
-
-def _to(features: Tensor, values: np.ndarray | Tensor) -> Tensor:
-    """Copy indices to the device of the features without waiting for the work queued there."""
-    tensor = torch.as_tensor(values)
-    if features.device.type == "cuda" and tensor.device.type == "cpu":
-        tensor = tensor.pin_memory()
-    return tensor.to(features.device, torch.int64, non_blocking=True)
 
 
 def _cameras_of_clusters(

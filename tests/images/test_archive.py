@@ -4,6 +4,7 @@ import io
 import stat
 import struct
 import tarfile
+import tracemalloc
 import warnings
 import zipfile
 from pathlib import Path
@@ -100,6 +101,14 @@ def test_links_are_refused_by_name(tmp_path) -> None:
 def test_control_characters_and_endless_names_are_refused(tmp_path, make_tar) -> None:
     with pytest.raises(ValueError, match=r"control characters in the name 'a\\x1b\[31m\.jpg'"):
         list_archive(make_tar(tmp_path / "a.tar", {"a\x1b[31m.jpg": b""}))
+    with pytest.raises(ValueError, match=r"control characters in the name 'a\\u202egpj\.exe'"):
+        list_archive(make_tar(tmp_path / "a.tar", {"a\u202egpj.exe": b""}))  # shown as aexe.jpg
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("aXb.jpg", b"")
+    path = tmp_path / "a.zip"
+    path.write_bytes(path.read_bytes().replace(b"aXb", b"a\0b"))  # zipfile's own names end at the zero
+    with pytest.raises(ValueError, match=r"control characters in the name 'a\\x00b\.jpg'"):
+        list_archive(path)
     with pytest.raises(ValueError, match="a name of 5,000 bytes"):
         list_archive(make_tar(tmp_path / "a.tar", {"n" * 5000: b""}))
 
@@ -195,6 +204,55 @@ def test_bombs_are_refused(tmp_path, make_zip, make_tar) -> None:
             list_archive(path, limits=Limits(total_bytes=4_000_000, ratio=1e9))
         with pytest.raises(ValueError, match="more than 1 files"):
             list_archive(path, limits=Limits(files=1, ratio=1e9))
+
+
+def test_overlapping_files_are_a_bomb(tmp_path) -> None:
+    # one file's bytes under a thousand names: small for every name, huge in all [Fifield, WOOT 2019]
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("0000.jpg", bytes(range(256)) * 200)
+    data = (tmp_path / "a.zip").read_bytes()
+    directory, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    entry = data[directory:end]
+    entries = b"".join(entry.replace(b"0000.jpg", b"%04d.jpg" % number) for number in range(1000))
+    tail = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1000, 1000, len(entries), directory, 0)
+    (tmp_path / "a.zip").write_bytes(data[:directory] + entries + tail)
+    with pytest.raises(ValueError, match="unpacks to over 100 times its size; refused as a zip bomb"):
+        list_archive(tmp_path / "a.zip")
+
+
+def test_archives_inside_an_archive_are_files_like_others(tmp_path, make_zip) -> None:
+    inner = make_zip(tmp_path / "inner.zip", {"../evil.jpg": b"1", "identities.csv": b"x"}).read_bytes()
+    for depth in range(3):
+        inner = make_zip(tmp_path / f"{depth}.zip", {"inner.zip": inner, "inner.jpg": inner}).read_bytes()
+    contents = list_archive(tmp_path / "2.zip")
+    assert (contents.names, contents.texts) == (("inner.jpg", "inner.zip"), {})
+    assert dict(read_members(tmp_path / "2.zip", ["inner.jpg"])) == {"inner.jpg": (tmp_path / "1.zip").read_bytes()}
+
+
+def test_folders_and_litter_are_counted_and_not_kept(tmp_path, make_tar) -> None:
+    peaks = []
+    for count in (100, 1000):
+        path = make_tar(tmp_path / f"{count}.tar.gz", {f"{number}/.hidden": b"" for number in range(count)})
+        with pytest.raises(ValueError, match="more than 99 files"):
+            list_archive(path, limits=Limits(files=99, ratio=1e9))
+        tracemalloc.start()
+        assert list_archive(path, limits=Limits(ratio=1e9)).names == ()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 150_000  # tarfile's own list would take 430 bytes for each
+
+
+def test_a_tar_that_leads_back_or_takes_quadratic_time_is_refused(tmp_path) -> None:
+    info = tarfile.TarInfo("a.jpg")
+    info.size = -512
+    (tmp_path / "back.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(ValueError, match=r"'a\.jpg' holds -512 bytes"):
+        list_archive(tmp_path / "back.tar")
+    info = tarfile.TarInfo("././@PaxHeader")
+    info.type, info.size = tarfile.XHDTYPE, 2**20
+    (tmp_path / "digits.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + b"1" * 2**20 + bytes(1024))
+    with pytest.raises(ValueError, match="256 digits in a row"):
+        list_archive(tmp_path / "digits.tar")
 
 
 def test_a_tar_with_an_endless_tail_or_header_is_refused(tmp_path) -> None:

@@ -3,7 +3,10 @@
 import errno
 import io
 import os
+import signal
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -88,10 +91,28 @@ def test_truncated_images_are_refused(make_image, kind: str) -> None:
             small(data[:size])
 
 
-def giant_png(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">L", len(body)) + kind + body + struct.pack(">L", zlib.crc32(kind + body))
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">L", len(body)) + kind + body + struct.pack(">L", zlib.crc32(kind + body))
 
+
+def test_a_png_with_any_bit_turned_is_refused(make_image) -> None:
+    whole = make_image(2, "PNG")
+    for place in np.random.default_rng(0).integers(0, len(whole), 200):
+        data = bytearray(whole)
+        data[place] ^= 1 << int(place) % 8
+        with pytest.raises(ValueError, match=r"neither JPEG nor PNG|cannot be decoded"):
+            small(bytes(data))
+    np.testing.assert_array_equal(small(whole + b"behind the end"), small(whole))
+
+
+def test_a_bomb_in_a_pngs_text_is_refused(make_image) -> None:
+    whole = make_image(2, "PNG")
+    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2**24)))
+    with pytest.raises(ValueError, match=r"Decompressed data too large"):
+        small(whole[:33] + text + whole[33:])
+
+
+def giant_png(width: int, height: int) -> bytes:
     header = struct.pack(">LLBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
@@ -114,21 +135,6 @@ def test_endless_progressive_scans_are_refused(make_image) -> None:
     scan = progressive[progressive.rindex(b"\xff\xda") : -2]
     with pytest.raises(ValueError, match="over 64 scans"):
         small(progressive[:-2] + scan * 100 + progressive[-2:])
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_mutated_images_are_decoded_or_refused(make_image, kind: str) -> None:
-    generator = np.random.default_rng(7)
-    whole = make_image(4, kind)
-    for _ in range(300):
-        data = bytearray(whole)
-        for position in generator.integers(0, len(data), generator.integers(1, 8)):
-            data[position] = generator.integers(0, 256)
-        data = data[: generator.integers(len(data) // 2, len(data) + 1)]
-        try:
-            assert small(bytes(data)).shape == (16, 8, 3)
-        except ValueError as error:
-            assert str(error)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -166,6 +172,13 @@ def test_a_full_disk_is_an_error_not_a_killed_process(tmp_path: Path, make_image
         pack(items, tmp_path, rows={"train": 100}, size_px=(16, 8), max_megapixels=1.0, workers=2)
 
 
+def test_rows_written_in_parts_are_whole(tmp_path: Path, make_image, monkeypatch) -> None:
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, offset: whole(file, data[: max(len(data) // 3, 1)], offset))
+    pack([(("train", 0), make_image(1))], tmp_path, rows={"train": 1}, size_px=(16, 8), max_megapixels=1.0, workers=1)
+    np.testing.assert_array_equal(open_split(tmp_path, "train")[0], small(make_image(1)))
+
+
 def test_damaged_arrays_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"train\.npy: no such file; run the stage unzip"):
         open_split(tmp_path, "train")
@@ -177,9 +190,47 @@ def test_damaged_arrays_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"train\.npy: truncated or damaged"):
         open_array(path)
+    np.save(path, np.zeros((4, 16, 8, 3), dtype=np.uint8))
+    path.write_bytes(path.read_bytes() + b"1")
+    with pytest.raises(ValueError, match=r"damaged \(1,665 bytes, expected 1,664\); run the stage unzip again"):
+        open_array(path)
     np.save(path, np.zeros((4, 16, 8, 3), dtype=np.float32))
     with pytest.raises(ValueError, match=r"float32 \(4, 16, 8, 3\); expected uint8"):
         open_array(path)
     np.save(path, np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match="truncated or damaged"):
         open_array(path)
+
+
+READER = """
+import sys, pathlib
+from reidlib.artifacts import atomic_file
+from reidlib.images.packing import open_array
+rows = open_array(pathlib.Path(sys.argv[1]))
+with atomic_file(pathlib.Path(sys.argv[2])) as temporary:
+    print(int(rows[0].sum()), flush=True)
+    sys.stdin.readline()
+    temporary.write_text(str(int(rows[-1].sum())))
+"""
+
+
+@pytest.mark.parametrize("how", ["replaced", "truncated"])
+def test_a_file_changed_under_its_reader(tmp_path: Path, how: str) -> None:
+    path, result = tmp_path / "train.npy", tmp_path / "sum.txt"
+    np.save(path, np.ones((1000, 64, 32, 3), dtype=np.uint8))
+    command = [sys.executable, "-c", READER, str(path), str(result)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"6144\n"
+        if how == "replaced":  # as DVC and this library do: the reader keeps the file that it opened
+            np.save(tmp_path / "new.npy", np.zeros((2, 64, 32, 3), dtype=np.uint8))
+            (tmp_path / "new.npy").rename(path)
+        else:  # in place, as neither does: the reader is killed, and what it was writing never appears
+            os.truncate(path, 4096)
+        process.communicate(b"\n", timeout=60)
+    assert process.returncode == (0 if how == "replaced" else -signal.SIGBUS)
+    assert result.exists() == (how == "replaced")
+    if how == "replaced":
+        assert result.read_text() == "6144"
+    else:
+        with pytest.raises(ValueError, match=r"train\.npy: truncated or damaged .*run the stage unzip again"):
+            open_array(path)

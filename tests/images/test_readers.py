@@ -190,6 +190,35 @@ def test_msmt17_errors() -> None:
         read("msmt17", *names, "train/0000/cat.jpg", texts=strange)
 
 
+def test_a_list_twice_or_made_to_take_quadratic_time_is_refused() -> None:
+    names, texts = msmt17(top="")
+    with pytest.raises(ValueError, match=r"more than once: .*list_gallery\.txt, list_query\.txt.*other/list_val"):
+        read("msmt17", *names, texts={**texts, "other/list_val.txt": ""})
+    spaces = "a" + " " * 1_000_000 + "b"  # a backtracking pattern would take hours
+    with pytest.raises(ValueError, match=r"list_val\.txt line 1: 'a  .*expected 'path identity'"):
+        read("msmt17", *names, texts={**texts, "list_val.txt": spaces})
+    with pytest.raises(ValueError, match=r"Identities\.csv, identities\.csv in archive\.zip: keep one"):
+        read("folder", "a/1.jpg", "b/1.jpg", texts={"identities.csv": "path,identity\n", "Identities.csv": ""})
+
+
+def test_folder_frames_of_long_names() -> None:
+    names = {
+        "7": 7,
+        "0": 0,
+        "x000": 0,
+        "0" * 300 + "9": 9,
+        "2147483647": 2**31 - 1,
+        "2147483648": -1,
+        "9" * 300: -1,
+        "x": -1,
+    }
+    names |= {"1" * 4000 + "x": -1, "٣": -1, "a7.b": -1}
+    found = read("folder", "b/x.png", *(f"a/{stem}.jpg" for stem in names))
+    assert {name: entry.frame for name, entry in found.items() if name != "b/x.png"} == {
+        f"a/{stem}.jpg": frame for stem, frame in names.items()
+    }
+
+
 def test_folder_without_splits_is_all_train() -> None:
     found = read("folder", "yard/t2/a7.jpg", "yard/t1/b.png", "yard/t1/deep/c_010.jpg", "entrance/x99999999999.jpg")
     assert {name: facts(entry) for name, entry in found.items()} == {
@@ -293,6 +322,75 @@ def test_folder_numbers_are_dense_and_follow_names(paths) -> None:
         assert entry.camera == cameras.index(camera)
         assert entry.tracklet == (tracklets.index((camera, middle[0])) if middle else -1)
     assert len(found) == len(names)
+
+
+SPECIFIED = {  # reader: names, folders of train, query, gallery, how many cameras
+    "market1501": ("{identity}_c{camera}s1_{frame:06d}_00", MARKET, 6),
+    "synthetic": ("{identity}_c{camera}s2_{frame:06d}_03", MARKET, 9999),
+    "dukemtmc": ("{identity}_c{camera}_f{frame:07d}", MARKET, 8),
+    "veri776": ("{identity}_c{camera:03d}_{frame:08d}_0", VERI, 20),
+    "cuhk03": ("{identity}_c{camera}_1", MARKET, 2),
+}
+files = st.tuples(
+    st.integers(0, 3),  # folder; the last is another one
+    st.integers(-1, 2000).map(lambda number: "-1" if number < 0 else f"{number:04d}"),
+    st.integers(0, 25),  # camera
+    st.integers(0, 99_999),  # frame
+    st.sampled_from([".jpg", ".PNG", ".txt", " (1).jpg"]),
+)
+
+
+@pytest.mark.parametrize("reader", SPECIFIED)
+@given(listed=st.lists(files, max_size=8), whole=st.booleans())
+@QUICK
+def test_random_lists_are_read_right_or_refused(reader: str, listed, whole: bool) -> None:
+    form, folders, cameras = SPECIFIED[reader]
+    if whole:  # else a folder is nearly always missing
+        listed += [(place, "0001", 1, 1, ".jpg") for place in range(3)]
+    expected, junk, strange, filled = {}, set(), set(), set()
+    names = set()
+    for place, identity, camera, frame, ending in listed:
+        stem = form.format(identity=identity, camera=camera, frame=frame)
+        name = f"Top/{(*folders, 'gt_bbox')[place]}/{stem}{ending}"
+        names.add(name)
+        if place == 3 or ending == ".txt":
+            continue
+        filled.add(place)
+        if ending == " (1).jpg" or not 1 <= camera <= cameras:
+            strange.add(name)
+        elif identity == "-1":
+            junk.add(name)
+        else:
+            known = frame if "{frame" in form else -1
+            expected[name] = (("train", "query", "gallery")[place], camera - 1, -1, known, int(identity))
+    if len(filled) < 3 or strange:
+        message = f"{len(strange)} names in archive" if len(filled) == 3 else "no images in '"
+        with pytest.raises(ValueError, match=f"^{reader}: {message}"):
+            read(reader, *names)
+        return
+    listing = READERS[reader]([contents(*names)])
+    assert {entry.name: facts(entry) for entry in listing.entries} == expected
+    assert (listing.junk, len(listing.entries)) == (len(junk), len(expected))
+
+
+parts = st.one_of(st.text(max_size=5), st.sampled_from([*MARKET, *VERI, "train", "test", "list_train.txt", "labeled"]))
+endings = st.sampled_from(["", ".jpg", "0001_c1s1_1_1.jpg"])
+paths = st.tuples(st.lists(parts, min_size=1, max_size=3).map("/".join), endings).map("".join)
+tables = st.one_of(st.text(max_size=40), st.just("path,identity\na/1.jpg,=1+1\n"), st.just("0000/x.jpg 0\n"))
+lists = st.sampled_from(["list_train.txt", "list_val.txt", "list_query.txt", "list_gallery.txt", "a/identities.csv"])
+
+
+@pytest.mark.parametrize("reader", READERS)
+@given(st.sets(paths, max_size=6), st.dictionaries(lists, tables))
+@QUICK
+def test_whatever_an_archive_holds_a_reader_answers_or_refuses(reader: str, names, texts) -> None:
+    try:
+        found = READERS[reader]([contents(*names, texts=texts)]).entries
+    except ValueError as error:
+        assert "archive.zip" in str(error)
+        return
+    assert {entry.name for entry in found} <= names
+    assert all(0 <= entry.camera < 9999 and (entry.identity or 0) >= 0 for entry in found)
 
 
 def test_unusual_counts_are_told_with_both_numbers() -> None:

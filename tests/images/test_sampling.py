@@ -1,6 +1,5 @@
 """Invariants of the samplers on random label sets."""
 
-import time
 from collections import Counter
 
 import numpy as np
@@ -130,12 +129,28 @@ def test_errors_come_at_the_call(function):
             function(np.zeros(3, int), np.zeros(3, int), **(right | {name: 0}))
 
 
-def test_drawing_never_limits():
-    generator = np.random.default_rng(0)
-    labels, cameras = generator.integers(-1, 700, 12936), generator.integers(0, 6, 12936)
-    start = time.perf_counter()
-    batches = pk_batches(
-        labels, cameras, identities_per_batch=16, images_per_identity=16, batches=200, generator=generator
-    )
-    assert sum(len(rows) for rows in batches) == 200 * 256
-    assert time.perf_counter() - start < 2  # 51,200 images; about 20 ms on an idle core
+@settings(max_examples=40, deadline=None)
+@given(**CASES)
+def test_every_cluster_comes_within_one_pass(labels, identities, images, batches, seed):
+    count = len({label for label, _ in labels if label >= 0})
+    passed = -(-count // identities)
+    everything = {label for label, _ in labels if label >= 0}
+    labels, _, found = drawn(pk_batches, labels, identities, images, 3 * passed, seed)
+    for start in range(0, 2 * passed + 1, passed):
+        assert set(labels[np.concatenate(found[: start + passed])].tolist()) == everything
+    times = Counter(label for rows in found for label in set(labels[rows].tolist()))
+    assert min(times.values()) >= 3 * passed * min(identities, count) // count  # so many whole passes
+
+
+@settings(max_examples=40, deadline=None)
+@given(**CASES)
+def test_every_cluster_of_a_camera_comes_equally_often_and_gets_k_images(labels, identities, images, batches, seed):
+    labels, cameras, found = drawn(camera_pk_batches, labels, identities, images, batches, seed)
+    for camera in {int(cameras[rows[0]]) for rows in found}:
+        mine = [rows for rows in found if cameras[rows[0]] == camera]
+        clusters = {label for label in labels[cameras == camera].tolist() if label >= 0}
+        times = Counter({label: sum(label in labels[rows] for rows in mine) for label in clusters})
+        assert max(times.values()) - min(times.values()) <= 1
+        for rows in mine:
+            counts = Counter(labels[rows].tolist()).values()
+            assert min(counts) == identities * images // min(identities, len(clusters))

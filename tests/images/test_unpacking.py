@@ -1,5 +1,7 @@
 """From an archive to arrays and tables: right, whole, in an order that tells nothing, or not at all."""
 
+import errno
+import os
 import warnings
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -12,7 +14,6 @@ from hypothesis import strategies as st
 
 from reidlib.images.archive import Contents
 from reidlib.images.listing import Entry, Listing
-from reidlib.images.members import Limits
 from reidlib.images.packing import decode, open_split
 from reidlib.images.table import read_identities, read_index, split_rows
 from reidlib.images.unpacking import find_archives, image_id, image_table, unpack
@@ -230,8 +231,24 @@ def test_hostile_and_foreign_archives_leave_nothing(tmp_path: Path, make_image, 
     path.write_bytes(path.read_bytes()[:-100])
     fails(tmp_path, r"Set\.zip: truncated or damaged")
     make_zip(path, files)
-    fails(tmp_path, "at most 100 are read", limits=Limits(file_bytes=100))
+    fails(tmp_path, "holds over 107 bytes; refused as a zip bomb", max_unpacked_gib=1e-7)
+    fails(tmp_path, r"unpacks to over 0\.1 times its size; refused as a zip bomb", max_unpacking_ratio=0.1)
+    inner = path.read_bytes()
+    make_zip(path, {"inner.zip": inner})
+    fails(tmp_path, r"synthetic: no images in 'bounding_box_train' in Set\.zip; found: no images, but inner\.zip")
+    make_zip(path, {**files, sorted(files)[0]: inner})
+    fails(tmp_path, r"neither JPEG nor PNG \([\d,]+ bytes, beginning b'PK")
+    make_zip(path, files)
     fails(tmp_path, "no reader 'imagenet' for datasets; there are cuhk03, .*, veri776", reader="imagenet")
+
+
+def test_a_full_disk_leaves_nothing_and_names_the_artifact(tmp_path: Path, make_image, make_zip, monkeypatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    make_zip(tmp_path / "raw" / "Set.zip", market(make_image))
+    monkeypatch.setattr(os, "pwrite", full)
+    fails(tmp_path, r"No space left[^;]*images was not written and nothing was left behind; free some space")
 
 
 def test_what_was_there_survives_a_failed_run(tmp_path: Path, make_image, make_zip) -> None:

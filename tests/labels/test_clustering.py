@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+import torch
 
-from reidlib.labels.clustering import METHODS, cluster, local_clusters
+from reidlib.labels.clustering import METHODS, cluster, local_clusters, local_distances, neighbours_needed
 from reidlib.labels.dbscan import choose_eps
 from reidlib.labels.quality import label_quality, silhouette
 from reidlib.neighbours.jaccard import jaccard_distance
+from reidlib.neighbours.search import nearest, remembered
 
 SETTINGS = {
     "dbscan": {"eps": 0.6, "min_samples": 4},
@@ -52,7 +54,14 @@ def test_local_clusters_are_each_cameras_own(people, name):
 
 def test_local_distances_are_the_cameras_graphs(people):
     embeddings, _, cameras = people(120)
+    cameras[[7, 70]] = 3  # too few to have neighbours
     method = {"name": "linkage", "images_per_cluster": 5}
+    found = local_clusters(embeddings, cameras, k1=10, k2=3, method=method, seed=0)
+    alone = local_distances(embeddings, cameras, k1=10, k2=3)
+    for graph in (alone, local_distances(torch.from_numpy(embeddings), cameras, k1=10, k2=3)):
+        np.testing.assert_allclose(graph.toarray(), found.distances.toarray(), atol=1e-5)
+    assert np.array_equal(alone.data, found.distances.data)
+    cameras[[7, 70]] = [0, 1]
     found = local_clusters(embeddings, cameras, k1=10, k2=3, method=method, seed=0)
     assert found.distances is not None
     for camera in np.unique(cameras):
@@ -61,6 +70,63 @@ def test_local_distances_are_the_cameras_graphs(people):
         assert np.array_equal(found.distances[rows][:, rows].toarray(), alone.toarray())
     row, column = found.distances.nonzero()
     assert (cameras[row] == cameras[column]).all()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_search_made_before_is_not_made_again(people, name, monkeypatch):
+    embeddings, _, cameras = people(200, noise=0.4)
+    method = {"name": name} | SETTINGS[name]
+    settings = {"k1": 15, "k2": 4, "method": method, "seed": 5}
+    expected = cluster(embeddings, **settings)
+    needed = neighbours_needed(method, k1=15)
+    assert needed == {"infomap": 10, "kmeans": 0}.get(name, 15)
+    found = nearest(embeddings, k=max(needed, 1) + 3)
+    asked = []
+
+    def counted(rows, *, k):
+        asked.append((len(rows), k))
+        return nearest(rows, k=k)
+
+    local = local_clusters(embeddings, cameras, **settings)
+    again = local_clusters(embeddings, cameras, **settings, search=counted)
+    assert np.array_equal(local.labels, again.labels)
+    assert asked == ([(count, needed) for count in np.bincount(cameras)] if needed else [])
+    for module in ("labels.clustering", "labels.infomap_clusters", "neighbours.jaccard"):
+        monkeypatch.setattr(f"reidlib.{module}.nearest", None)
+    assert np.array_equal(cluster(embeddings, **settings, search=remembered(found)).labels, expected.labels)
+    if needed:
+        with pytest.raises(ValueError, match="remembered search"):
+            cluster(embeddings, **settings, search=remembered(nearest(embeddings, k=needed - 1)))
+
+
+def test_neighbours_needed_of_infomap_by_default():
+    assert neighbours_needed({"name": "infomap"}, k1=30) == 15
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS.keys() - {"kmeans"}))
+def test_tensors_are_labelled_where_they_are_and_the_same(people, name):
+    """On a GPU arrays become tensors; here the way of the tensors runs on the CPU."""
+    embeddings, _, cameras = people(200, noise=0.4)
+    tensors = torch.from_numpy(embeddings)
+    settings = {"k1": 15, "k2": 4, "method": {"name": name} | SETTINGS[name], "seed": 5}
+    for one, other in (
+        (cluster(embeddings, **settings), cluster(tensors, **settings)),
+        (local_clusters(embeddings, cameras, **settings), local_clusters(tensors, cameras, **settings)),
+    ):
+        assert np.array_equal(one.labels, other.labels)
+        assert (one.distances is None) == (other.distances is None)
+        if one.distances is not None:
+            np.testing.assert_allclose(one.distances.toarray(), other.distances.toarray(), atol=1e-5)
+
+
+def test_arrays_go_to_the_gpu_where_there_is_one(people, monkeypatch):
+    embeddings, _, _ = people(100)
+    sent = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda rows: sent.append(tuple(rows.shape)) or rows)
+    for method in ({"name": "linkage", "images_per_cluster": 10}, {"name": "kmeans", "n_clusters": 10}):
+        cluster(embeddings, k1=15, k2=4, method=method, seed=0)
+    assert sent == [(100, 32)]
 
 
 def test_one_camera_is_the_global_clustering(people):

@@ -1,35 +1,108 @@
 import pytest
 import torch
 
-from reidlib.models.backbones import BACKBONES, backbone
+from reidlib.models.backbones import TIMM, backbone
+from reidlib.models.embedder import Architecture, new_embedder
+
+SIZE = (64, 32)
+VIT = "timm/vit_tiny_patch16_224"
 
 
-@pytest.mark.parametrize("name", sorted(BACKBONES))
+@pytest.mark.parametrize(
+    "name", ["resnet18_half", "resnet50_ibn_a", "resnet18_ibn_a", "timm/resnet18d", "timm/resnest14d"]
+)
 @pytest.mark.parametrize("last_stride", [1, 2])
-def test_the_feature_map_has_the_stride_asked_for(name, last_stride):
-    network = backbone(name, last_stride=last_stride).eval()
+def test_the_feature_map_of_a_resnet_has_the_stride_asked_for(name, last_stride):
+    network, width = backbone(name, last_stride=last_stride)
     with torch.inference_mode():
-        features = network(torch.zeros(1, 3, 64, 32))
+        features = network.eval()(torch.zeros(1, 3, 64, 32))
     down = 16 * last_stride
-    assert features.shape == (1, network.num_features, 64 // down, 32 // down)
+    assert features.shape == (1, width, 64 // down, 32 // down)
+
+
+@pytest.mark.parametrize(
+    "name", ["mobilenetv3_small_050", "efficientnet_b0", "convnext_atto", "swin_tiny_patch4_window7_224", "resnext26ts"]
+)
+def test_any_network_of_timm_gives_a_map_of_its_width(name):
+    network, width = backbone(f"timm/{name}", size_px=SIZE)
+    with torch.inference_mode():
+        assert network.eval()(torch.zeros(2, 3, *SIZE)).shape == (2, width, 2, 1)
 
 
 def test_the_weights_do_not_depend_on_the_stride():
-    first, second = (backbone("resnet18", last_stride=stride).state_dict() for stride in (1, 2))
+    first, second = (backbone("resnet18", last_stride=stride)[0].state_dict() for stride in (1, 2))
     assert {name: value.shape for name, value in first.items()} == {name: value.shape for name, value in second.items()}
 
 
 def test_parameter_counts():
-    def count(name):
-        return sum(parameter.numel() for parameter in backbone(name, last_stride=1).parameters())
+    def count(name, **options):
+        return sum(parameter.numel() for parameter in backbone(name, **options)[0].parameters())
 
     assert count("resnet50") == 23_508_032  # 25.6 M with the classifier of 2.05 M [He et al., CVPR 2016]
     assert count("resnet50_ibn_a") == count("resnet50")  # instance norm and batch norm have as many as batch norm alone
     assert count("resnet18_half") < 3e6
+    assert set(TIMM) == {"resnet18", "resnet50", "vit_small", "vit_base"}
+    assert count("vit_small", size_px=(224, 224)) == 21_665_664  # 22.05 M with the classifier [arXiv:2106.10270]
 
 
-def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"resnet18_half.*found 'resnet5'"):
-        backbone("resnet5", last_stride=1)
-    with pytest.raises(ValueError, match="last_stride: expected 1 or 2, found 3"):
-        backbone("resnet18", last_stride=3)
+@pytest.mark.parametrize(("patch_stride", "grid"), [(None, (16, 8)), (12, (21, 10))])  # 21 x 10: TransReID's figure
+def test_a_vision_transformer_gives_its_class_token_and_one_of_each_patch(patch_stride, grid):
+    network, width = backbone(VIT, size_px=(256, 128), patch_stride=patch_stride)
+    assert width == 192 and network.pos_embed.shape == (1, 1 + grid[0] * grid[1], width)
+    images = torch.randn(1, 3, 256, 128)
+    with torch.inference_mode():
+        assert network.eval()(images).shape == (1, 1 + grid[0] * grid[1], width)
+        patches = network.patch_embed(images)
+    step = patch_stride or 16
+    last = images[:, :, (grid[0] - 1) * step :, (grid[1] - 1) * step :][:, :, :16, :16]
+    expected = torch.einsum("bchw,dchw->bd", last, network.patch_embed.proj.weight) + network.patch_embed.proj.bias
+    torch.testing.assert_close(patches[:, -1], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_drop_path_leaves_branches_out_in_training_only():
+    network, _ = backbone("resnet18_half", drop_path=0.9)
+    images = torch.randn(1, 3, *SIZE)
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        assert torch.equal(network.eval()(images), network(images))
+    network.train()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+            torch.nn.init.ones_(module.weight)  # branches begin at zero
+    with torch.inference_mode():
+        assert len({float(network(images).sum()) for _ in range(8)}) > 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "resnet5"}, r"resnet18_half.*found 'resnet5'"),
+        ({"name": "timm/resnet5"}, "found 'timm/resnet5'"),
+        ({"name": "timm/hf-hub:somebody/something"}, "found 'timm/hf-hub"),
+        ({"name": "resnet18", "last_stride": 3}, "last_stride: expected 1 or 2, found 3"),
+        ({"name": "timm/mobilenetv3_small_050", "last_stride": 1}, "last_stride=1.*set 2 for timm/mobilenetv3"),
+        ({"name": VIT}, "height_px, model.width_px: timm/vit_tiny"),
+        ({"name": "resnet18", "patch_stride": 12}, "patch_stride.*found 12 for resnet18"),
+        ({"name": VIT, "size_px": SIZE, "patch_stride": 17}, "patch_stride.*found 17"),
+        ({"name": "timm/swin_tiny_patch4_window7_224", "size_px": SIZE, "patch_stride": 3}, "patch_stride"),
+        ({"name": "timm/mobilenetv3_small_050_ibn_a"}, "expected a ResNet"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(options, message):
+    with pytest.raises(ValueError, match=message):
+        backbone(**options)
+
+
+@pytest.mark.parametrize(
+    ("name", "pooling", "message"),
+    [
+        (VIT, "gem", "expected token"),
+        ("timm/convnext_atto", "gem", "expected average or max"),
+        ("resnet18_half", "token", "expected average or gem"),
+        ("resnet18_half", "median", "found 'median'"),
+    ],
+)
+def test_a_pooling_that_does_not_suit_the_network_is_refused(name, pooling, message):
+    with pytest.raises(ValueError, match=message):
+        new_embedder(Architecture(name, 2, pooling, 3.0, 64, *SIZE), seed=0)

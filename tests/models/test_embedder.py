@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from reidlib.models.embedder import Architecture, load_embedder, load_embedders, new_embedder, save_embedder
 
@@ -30,13 +33,46 @@ def test_a_saved_model_comes_back_whole(tmp_path):
     model.train()(torch.randn(8, 3, 64, 32))  # moves the running statistics
     save_embedder(model, tmp_path / "model.safetensors")
     (back,) = load_embedders(tmp_path)
-    assert back.architecture == SMALL and not back.training
+    assert back.architecture == SMALL and SMALL.size_px is None and not back.training
     assert all(torch.equal(value, back.state_dict()[name]) for name, value in model.state_dict().items())
 
 
 def test_the_bias_of_the_neck_stays_zero():
     model = new_embedder(SMALL, seed=0)
     assert not model.neck.bias.requires_grad and not model.neck.bias.any()
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        SMALL,
+        replace(SMALL, backbone="resnet18_half_ibn_a", pooling="gem_trained"),
+        Architecture("timm/convnext_atto", 2, "average", 3.0, 64, 32, 32),
+        Architecture("timm/vit_tiny_patch16_224", 2, "token", 3.0, 64, 32, 32, patch_stride=12, drop_path=0.1),
+    ],
+)
+def test_bfloat16_changes_the_backbone_alone(architecture):
+    model = new_embedder(architecture, seed=0).to(memory_format=torch.channels_last)
+    images = torch.randn(4, 3, 32, 32).to(memory_format=torch.channels_last)
+    seen: dict = {}
+    products: list = []
+    for name in ("backbone", "neck"):
+        model.get_submodule(name).register_forward_hook(lambda _m, i, o, name=name: seen.update({name: (i[0], o)}))
+    for module in model.backbone.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(lambda _m, _i, o: products.append(o.dtype))
+    for training in (True, False):
+        products.clear()
+        with torch.autocast("cpu", torch.bfloat16):
+            embeddings = model.train(training)(images)
+        assert embeddings.dtype == torch.float32 and set(products) == {torch.bfloat16}
+        torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(4))
+        assert [value.dtype for value in seen["neck"]] == [torch.float32] * 2
+        expected = model.pool(seen["backbone"][1].double()).float()
+        torch.testing.assert_close(seen["neck"][0], expected, atol=1e-5, rtol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        model.train()(images)[:, 0].sum().backward()
+    assert all(value.grad.dtype == torch.float32 for value in model.parameters() if value.grad is not None)
 
 
 def test_files_that_are_no_models_are_refused(tmp_path):

@@ -51,6 +51,10 @@ def test_gradient_is_finite_where_nothing_is_positive():
 def test_poolings_by_name():
     for name, expected in (("average", features().mean((2, 3))), ("max", features().amax((2, 3)))):
         torch.testing.assert_close(POOLINGS[name](3.0)(features()), expected)
+        coarse = POOLINGS[name](3.0)(features().bfloat16())
+        assert torch.equal(coarse, POOLINGS[name](3.0)(features().bfloat16().float()))
+    tokens = features()[:, :, :, 0]
+    assert torch.equal(POOLINGS["token"](3.0)(tokens.bfloat16()), tokens.bfloat16()[:, 0].float())
     assert torch.equal(POOLINGS["gem"](4.0)(features()), GeM(4.0)(features()))
     assert "trainable=True" in repr(POOLINGS["gem_trained"](2.0))
 

@@ -42,6 +42,48 @@ def test_safetensors_and_state_dicts_and_their_wrappers_load(tmp_path, state):
         assert same(loaded(tmp_path, name), state), name
 
 
+def test_the_positions_of_square_images_are_resampled_and_what_is_no_classifier_is_kept(tmp_path):
+    import timm
+
+    vit = timm.create_model("vit_tiny_patch16_224", num_classes=7)
+    with torch.no_grad():  # rising from row to row and from column to column
+        y, x = torch.meshgrid(torch.arange(14.0), torch.arange(14.0), indexing="ij")
+        vit.pos_embed[0, 1:, 0], vit.pos_embed[0, 1:, 1] = y.flatten(), x.flatten()
+    save_file(vit.state_dict(), tmp_path / "vit.safetensors")
+    model = new_embedder(Architecture("timm/vit_tiny_patch16_224", 2, "token", 3.0, 64, 128, 64, 12), seed=0)
+    load_weights(model, "vit.safetensors", folder=tmp_path)
+    found, expected = model.backbone.state_dict(), vit.state_dict()
+    rows, columns = found["pos_embed"][0, 1:, :2].view(10, 5, 2).unbind(2)
+    assert (rows.diff(dim=0) > 0).all() and (columns.diff(dim=1) > 0).all()
+    assert torch.equal(found["pos_embed"][:, 0], expected["pos_embed"][:, 0])
+    assert same(expected, {name: value for name, value in found.items() if name != "pos_embed"})
+    save_file(model.backbone.state_dict(), tmp_path / "ours.safetensors")
+    load_weights(again := new_embedder(model.architecture, seed=1), "ours.safetensors", folder=tmp_path)
+    assert same(again.backbone.state_dict(), found)
+
+    convnext = timm.create_model("convnext_atto", num_classes=7)  # its `head.norm` belongs to the backbone
+    save_file(convnext.state_dict(), tmp_path / "convnext.safetensors")
+    model = new_embedder(Architecture("timm/convnext_atto", 2, "average", 3.0, 64), seed=0)
+    load_weights(model, "convnext.safetensors", folder=tmp_path)
+    assert same(convnext.state_dict(), model.backbone.state_dict())
+
+
+def test_the_hub_is_asked_for_a_network_of_our_patches(tmp_path, monkeypatch):
+    import timm
+
+    model = new_embedder(Architecture("timm/vit_tiny_patch16_224", 2, "token", 3.0, 64, 128, 64, 12), seed=0)
+    create, fetched = timm.create_model, []
+
+    def hub(name, *, pretrained, **options):
+        fetched.append(create(name, **options))
+        return fetched[0] if pretrained else None
+
+    monkeypatch.setattr(timm, "create_model", hub)
+    load_weights(model, "imagenet", folder=tmp_path)
+    assert same(model.backbone.state_dict(), fetched[0].state_dict())
+    assert fetched[0].pos_embed.shape[1] == 1 + 10 * 5  # side by side on 160 x 80 px, overlapping on 128 x 64
+
+
 def test_random_loads_nothing(tmp_path):
     assert same(loaded(tmp_path, "random"), new_embedder(SMALL, seed=0).backbone.state_dict())
 
@@ -99,3 +141,9 @@ def test_an_unreachable_hub_says_which_file_to_put_where(tmp_path, monkeypatch):
         load_weights(model, "imagenet", folder=tmp_path)
     for words in ("ConnectionError", "timm/resnet18.tv_in1k", str(tmp_path / "resnet18.safetensors")):
         assert words in str(caught.value)
+    object.__setattr__(model, "architecture", Architecture("timm/resnext26ts", 2, "gem", 3.0, 64))
+    with pytest.raises(ValueError, match=r"timm/resnext26ts elsewhere.*resnext26ts\.safetensors"):
+        load_weights(model, "imagenet", folder=tmp_path)
+    object.__setattr__(model, "architecture", Architecture("resnet50_ibn_a", 1, "gem", 3.0, 64))
+    with pytest.raises(ValueError, match="no such weights for resnet50_ibn_a"):
+        load_weights(model, "imagenet", folder=tmp_path)

@@ -11,54 +11,6 @@ from reidlib.neighbours.jaccard import jaccard_distance, jaccard_from_neighbours
 from reidlib.neighbours.search import nearest
 
 
-def clustered_rows(n, d, seed, *, noise=0.5, duplicates=0):
-    generator = np.random.default_rng(seed)
-    centres = generator.standard_normal((max(1, n // 8), d))
-    rows = centres[generator.integers(len(centres), size=n)] + noise * generator.standard_normal((n, d))
-    if duplicates:
-        rows[generator.choice(n, duplicates, replace=False)] = rows[generator.integers(n, size=duplicates)]
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-
-def oracle(embeddings, indices, k2):
-    """The definition, step by step."""
-    n, k1 = indices.shape
-    products = embeddings.astype(np.float64) @ embeddings.T.astype(np.float64)
-    ranked = [row.tolist() for row in indices]
-    half = round(k1 / 2) + 1
-
-    def reciprocal(i, size):
-        return {j for j in ranked[i][:size] if i in ranked[j][:size]}
-
-    weights = np.zeros((n, n))
-    for i in range(n):
-        kept = reciprocal(i, k1)
-        expanded = set(kept)
-        for c in kept:
-            near = reciprocal(c, half)
-            if len(near & kept) > 2 / 3 * len(near):
-                expanded |= near
-        columns = sorted(expanded)
-        exponentials = np.exp(-(2 - 2 * products[i, columns]))
-        weights[i, columns] = exponentials / exponentials.sum()
-    weights = np.array([np.mean([weights[r] for r in ranked[i][:k2]], axis=0) for i in range(n)])
-    distances = np.ones((n, n))
-    for i in range(n):
-        for j in range(n):
-            shared = np.minimum(weights[i], weights[j]).sum()
-            if shared > 0:
-                distances[i, j] = 1 - shared / (2 - shared)
-    return distances
-
-
-def dense(matrix):
-    """What is not stored is 1; what is stored as 0 is 0."""
-    full = np.ones(matrix.shape)
-    entries = matrix.tocoo()
-    full[entries.row, entries.col] = entries.data
-    return full
-
-
 def check_invariants(matrix, n):
     assert matrix.shape == (n, n) and matrix.dtype == np.float32
     assert (matrix != matrix.T).nnz == 0  # to the bit
@@ -76,7 +28,7 @@ def check_invariants(matrix, n):
     ("n", "k1", "k2", "noise"),
     [(60, 20, 6, 0.5), (300, 30, 6, 0.3), (300, 30, 6, 1.5), (250, 15, 1, 0.7), (200, 9, 9, 0.7), (40, 39, 39, 1.0)],
 )
-def test_equals_the_definition(n, k1, k2, noise):
+def test_equals_the_definition(clustered_rows, oracle, dense, n, k1, k2, noise):
     embeddings = clustered_rows(n, 24, seed=n + k1, noise=noise)
     similarities, indices = nearest(embeddings, k=k1)
     expected = oracle(embeddings, indices, k2)
@@ -88,7 +40,7 @@ def test_equals_the_definition(n, k1, k2, noise):
     assert np.array_equal(dense(jaccard_distance(embeddings, k1=k1, k2=k2)), dense(matrix))
 
 
-def test_equals_the_definition_on_a_thousand():
+def test_equals_the_definition_on_a_thousand(clustered_rows, oracle, dense):
     embeddings = clustered_rows(1000, 32, seed=1, noise=0.8)
     _, indices = nearest(embeddings, k=20)
     matrix = jaccard_from_neighbours(embeddings, indices, k2=6)
@@ -97,7 +49,7 @@ def test_equals_the_definition_on_a_thousand():
 
 @given(st.integers(2, 40), st.integers(0, 2**31), st.data())
 @settings(max_examples=30, deadline=None)
-def test_small_sets_with_duplicates(n, seed, data):
+def test_small_sets_with_duplicates(clustered_rows, oracle, dense, n, seed, data):
     k1 = data.draw(st.integers(1, n - 1))
     k2 = data.draw(st.integers(1, k1))
     embeddings = clustered_rows(n, 6, seed, noise=1.0, duplicates=data.draw(st.integers(0, n)))
@@ -108,7 +60,7 @@ def test_small_sets_with_duplicates(n, seed, data):
 
 
 @pytest.mark.parametrize("max_distance", [0.0, 0.3, 0.6, 0.999])
-def test_max_distance_keeps_the_rest_as_it_is(max_distance):
+def test_max_distance_keeps_the_rest_as_it_is(clustered_rows, dense, max_distance):
     embeddings = clustered_rows(300, 24, seed=2, noise=0.6, duplicates=30)
     everything = jaccard_distance(embeddings, k1=20, k2=6)
     matrix = jaccard_distance(embeddings, k1=20, k2=6, max_distance=max_distance)
@@ -118,19 +70,19 @@ def test_max_distance_keeps_the_rest_as_it_is(max_distance):
     assert np.array_equal(dense(matrix), full)
 
 
-def test_duplicates_are_stored_though_they_are_no_distance_apart():
+def test_duplicates_are_stored_though_they_are_no_distance_apart(clustered_rows, dense):
     embeddings = np.repeat(clustered_rows(20, 8, seed=3), 4, axis=0)
     matrix = jaccard_distance(embeddings, k1=4, k2=1)
     assert np.all(dense(matrix)[np.kron(np.eye(20), np.ones((4, 4))) > 0] < 1e-6)
     assert matrix.nnz >= 320 and (matrix.data == 0).sum() == 80
 
 
-def test_all_rows_equal():
+def test_all_rows_equal(clustered_rows):
     matrix = jaccard_distance(np.tile(clustered_rows(1, 8, seed=4), (30, 1)), k1=5, k2=2)
     check_invariants(matrix, 30)
 
 
-def test_rows_that_outgrow_the_buffer(monkeypatch):
+def test_rows_that_outgrow_the_buffer(clustered_rows, monkeypatch):
     embeddings = clustered_rows(300, 24, seed=5, noise=1.5)
     expected = jaccard_distance(embeddings, k1=20, k2=6)
     monkeypatch.setattr(jaccard, "BUFFER_ENTRIES", 7)
@@ -138,7 +90,7 @@ def test_rows_that_outgrow_the_buffer(monkeypatch):
     assert np.array_equal(found.indices, expected.indices) and np.array_equal(found.data, expected.data)
 
 
-def test_same_bits_for_any_number_of_threads():
+def test_same_bits_for_any_number_of_threads(clustered_rows):
     embeddings = clustered_rows(400, 24, seed=6, noise=1.0)
     expected = jaccard_distance(embeddings, k1=20, k2=6)
     threads = numba.get_num_threads()
@@ -150,7 +102,7 @@ def test_same_bits_for_any_number_of_threads():
     assert np.array_equal(found.indices, expected.indices) and np.array_equal(found.data, expected.data)
 
 
-def test_order_of_the_rows_does_not_matter():
+def test_order_of_the_rows_does_not_matter(clustered_rows, dense):
     embeddings = clustered_rows(200, 24, seed=7, noise=0.8)
     order = np.random.default_rng(8).permutation(200)
     shuffled = dense(jaccard_distance(embeddings[order], k1=15, k2=5))
@@ -159,12 +111,12 @@ def test_order_of_the_rows_does_not_matter():
     )
 
 
-def test_two_rows():
+def test_two_rows(clustered_rows):
     embeddings = clustered_rows(2, 8, seed=9)
     assert jaccard_distance(embeddings, k1=1, k2=1).nnz == 2
 
 
-def test_any_memory_layout(tmp_path):
+def test_any_memory_layout(clustered_rows, dense, tmp_path):
     embeddings = clustered_rows(80, 16, seed=10)
     expected = dense(jaccard_distance(embeddings, k1=9, k2=3))
     np.save(tmp_path / "embeddings.npy", embeddings)
@@ -177,7 +129,7 @@ def test_any_memory_layout(tmp_path):
     )
 
 
-def test_values_out_of_range_are_refused():
+def test_values_out_of_range_are_refused(clustered_rows):
     embeddings = clustered_rows(10, 8, seed=11)
     _, indices = nearest(embeddings, k=4)
     for n, k1 in ((10, 10), (10, 0), (1, 1), (0, 1)):
@@ -191,7 +143,7 @@ def test_values_out_of_range_are_refused():
             jaccard_from_neighbours(embeddings, indices, k2=2, max_distance=max_distance)
 
 
-def test_neighbours_that_do_not_belong_are_refused():
+def test_neighbours_that_do_not_belong_are_refused(clustered_rows):
     embeddings = clustered_rows(10, 8, seed=12)
     similarities, indices = nearest(embeddings, k=4)
     with pytest.raises((ValueError, TypeError)):  # the tests' shape checker may come first
@@ -208,7 +160,7 @@ def test_neighbours_that_do_not_belong_are_refused():
 
 
 @pytest.mark.parametrize("value", [np.nan, 0.0, 2.0])
-def test_rows_that_are_not_unit_norm_are_refused(value):
+def test_rows_that_are_not_unit_norm_are_refused(clustered_rows, value):
     embeddings = clustered_rows(30, 8, seed=13)
     _, indices = nearest(embeddings, k=4)
     embeddings[11] *= value

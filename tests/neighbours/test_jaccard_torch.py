@@ -3,56 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from scipy.sparse import csr_array
 
 from reidlib.neighbours import jaccard_torch
-from reidlib.neighbours.jaccard import jaccard_distance
-from reidlib.neighbours.jaccard_torch import jaccard_distance_on_device, jaccard_from_neighbours_on_device
+from reidlib.neighbours.jaccard import jaccard_distance, jaccard_from_neighbours
+from reidlib.neighbours.jaccard_torch import jaccard_from_neighbours_on_device
 from reidlib.neighbours.search import nearest
-
-
-def clustered_rows(n, d, seed, *, noise=0.7, duplicates=0):
-    generator = np.random.default_rng(seed)
-    centres = generator.standard_normal((max(1, n // 8), d))
-    rows = centres[generator.integers(len(centres), size=n)] + noise * generator.standard_normal((n, d))
-    if duplicates:
-        rows[generator.choice(n, duplicates, replace=False)] = rows[generator.integers(n, size=duplicates)]
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-
-def definition(embeddings, indices, k2):
-    """Dense matrices: memberships as booleans, expansion and overlaps as loops."""
-    n, k1 = indices.shape
-
-    def mutual(size):
-        near = np.zeros((n, n), bool)
-        np.put_along_axis(near, indices[:, :size].astype(np.int64), True, axis=1)
-        return near & near.T
-
-    kept, nearer = mutual(k1), mutual(round(k1 / 2) + 1)
-    weights = np.exp(-(2 - 2 * embeddings.astype(np.float64) @ embeddings.T.astype(np.float64)))
-    for i in range(n):
-        expanded = kept[i].copy()
-        for c in np.flatnonzero(kept[i]):
-            if (nearer[c] & kept[i]).sum() > 2 / 3 * nearer[c].sum():
-                expanded |= nearer[c]
-        weights[i, ~expanded] = 0
-    weights /= weights.sum(axis=1, keepdims=True)
-    weights = weights[indices[:, :k2]].mean(axis=1)
-    shared = np.array([np.minimum(row, weights).sum(axis=1) for row in weights])
-    return 1 - shared / (2 - shared)
-
-
-def matrix(graph):
-    n = len(graph.indptr) - 1
-    return csr_array((graph.values.cpu(), graph.columns.cpu(), graph.indptr.cpu()), shape=(n, n))
-
-
-def dense(sparse):
-    full = np.ones(sparse.shape)
-    entries = sparse.tocoo()
-    full[entries.row, entries.col] = entries.data
-    return full
 
 
 @pytest.mark.parametrize("block", [1 << 24, 1 << 11])
@@ -60,11 +15,13 @@ def dense(sparse):
     ("n", "k1", "k2", "noise", "duplicates"),
     [(60, 20, 6, 0.5, 0), (250, 30, 6, 1.5, 60), (200, 15, 1, 0.7, 0), (40, 39, 39, 1.0, 10), (2, 1, 1, 1.0, 0)],
 )
-def test_equals_the_definition_and_the_numba_version(n, k1, k2, noise, duplicates, block, monkeypatch):
+def test_equals_the_definition_and_the_numba_version(
+    clustered_rows, oracle, dense, n, k1, k2, noise, duplicates, block, monkeypatch
+):
     monkeypatch.setattr(jaccard_torch, "BLOCK_ENTRIES", block)
     embeddings = clustered_rows(n, 24, seed=n + k1, noise=noise, duplicates=duplicates)
-    found = matrix(jaccard_distance_on_device(torch.from_numpy(embeddings), k1=k1, k2=k2))
-    expected = definition(embeddings, nearest(embeddings, k=k1)[1], k2)
+    found = jaccard_distance(torch.from_numpy(embeddings), k1=k1, k2=k2)
+    expected = oracle(embeddings, nearest(embeddings, k=k1).indices, k2)
     assert np.abs(dense(found) - expected).max() <= 1e-5
     other = jaccard_distance(embeddings, k1=k1, k2=k2)
     assert np.array_equal(found.indptr, other.indptr) and np.array_equal(found.indices, other.indices)
@@ -73,19 +30,19 @@ def test_equals_the_definition_and_the_numba_version(n, k1, k2, noise, duplicate
     assert np.array_equal(np.flatnonzero(found.data == 0), np.flatnonzero(other.data == 0))
 
 
-def test_max_distance_keeps_the_rest_as_it_is():
+def test_max_distance_keeps_the_rest_as_it_is(clustered_rows, dense):
     embeddings = torch.from_numpy(clustered_rows(300, 24, seed=1))
-    full = dense(matrix(jaccard_distance_on_device(embeddings, k1=20, k2=6)))
+    full = dense(jaccard_distance(embeddings, k1=20, k2=6))
     full[full > 0.6] = 1
-    assert np.array_equal(dense(matrix(jaccard_distance_on_device(embeddings, k1=20, k2=6, max_distance=0.6))), full)
+    assert np.array_equal(dense(jaccard_distance(embeddings, k1=20, k2=6, max_distance=0.6)), full)
 
 
-def test_bad_input_is_refused():
+def test_bad_input_is_refused(clustered_rows):
     embeddings = torch.from_numpy(clustered_rows(20, 8, seed=2))
     _, indices = nearest(embeddings, k=5)
     for n, k1 in ((20, 20), (20, 0), (0, 1)):
         with pytest.raises(ValueError, match=f"k1={k1} and n={n}"):
-            jaccard_distance_on_device(embeddings[:n], k1=k1, k2=1)
+            jaccard_distance(embeddings[:n], k1=k1, k2=1)
     with pytest.raises(ValueError, match="k2=6"):
         jaccard_from_neighbours_on_device(embeddings, indices, k2=6)
     with pytest.raises(ValueError, match="max_distance"):
@@ -101,11 +58,12 @@ def test_bad_input_is_refused():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_gpu_gives_the_same_twice_and_agrees_with_the_cpu():
+def test_gpu_gives_the_same_twice_and_agrees_with_the_cpu(clustered_rows, dense):
     embeddings = torch.from_numpy(clustered_rows(2000, 64, seed=3))
     _, indices = nearest(embeddings, k=20)
-    cpu = matrix(jaccard_from_neighbours_on_device(embeddings, indices, k2=6))
+    cpu = jaccard_from_neighbours(embeddings, indices, k2=6)
     one = jaccard_from_neighbours_on_device(embeddings.cuda(), indices.cuda(), k2=6)
     two = jaccard_from_neighbours_on_device(embeddings.cuda(), indices.cuda(), k2=6)
     assert torch.equal(one.values, two.values) and torch.equal(one.columns, two.columns)
-    np.testing.assert_allclose(dense(matrix(one)), dense(cpu), atol=1e-5)
+    gpu = jaccard_from_neighbours(embeddings.cuda(), indices.cuda(), k2=6)
+    np.testing.assert_allclose(dense(gpu), dense(cpu), atol=1e-5)

@@ -1,7 +1,10 @@
 """nearest: every way against a sort in float64, ties, duplicates, bad input, and one result whatever computes it."""
 
 import sys
+import types
+from itertools import pairwise
 
+import faiss
 import numba
 import numpy as np
 import pytest
@@ -9,9 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidlib.neighbours import search
-from reidlib.neighbours.candidates import nearest_by_candidates, nearest_by_faiss
-from reidlib.neighbours.search import nearest
+from reidlib.neighbours import search, search_torch
+from reidlib.neighbours.candidates import nearest_by_candidates
+from reidlib.neighbours.search import nearest, remembered
 from reidlib.neighbours.search_torch import nearest_on_device
 
 
@@ -24,20 +27,50 @@ def unit_rows(n, d, seed, *, duplicates=0):
     return rows
 
 
-def bfloat16(rows, queries, *, k):
-    return nearest_by_candidates(rows, queries, k=k, bfloat16=True)
+def bfloat16(embeddings, queries, **settings):
+    return nearest_by_candidates(embeddings, queries, **settings, bfloat16=True)
 
 
-def float32(rows, queries, *, k):
-    return nearest_by_candidates(rows, queries, k=k, bfloat16=False)
+def float32(embeddings, queries, **settings):
+    return nearest_by_candidates(embeddings, queries, **settings, bfloat16=False)
 
 
-def on_device(rows, queries, *, k):
-    found = nearest_on_device(torch.from_numpy(rows), None if queries is None else torch.from_numpy(queries), k=k)
+def on_device(embeddings, queries, **settings):
+    queries = None if queries is None else torch.from_numpy(queries)
+    found = nearest_on_device(torch.from_numpy(embeddings), queries, **settings)
     return found[0].numpy(), found[1].numpy()
 
 
-WAYS = [bfloat16, float32, nearest_by_faiss, on_device]
+class FakeFaiss(types.ModuleType):
+    """What is used of faiss where it has a GPU: brute force whose scores are right but for rounding."""
+
+    METRIC_INNER_PRODUCT = 0
+    asked = 0
+
+    def get_num_gpus(self):
+        return 1
+
+    def StandardGpuResources(self):  # noqa: N802
+        return "resources"
+
+    def knn_gpu(self, resources, queries, rows, k, *, metric, device):
+        assert (resources, metric, device) == ("resources", 0, 0)
+        FakeFaiss.asked += len(queries)
+        scores = queries @ rows.T
+        return torch.topk(scores + 1e-7 * torch.sin(1e4 * scores), k, dim=1)
+
+
+def by_faiss_on_device(embeddings, queries, **settings):
+    find = search_torch._faiss_on
+    modules = dict.fromkeys(("faiss", "faiss.contrib", "faiss.contrib.torch_utils"), FakeFaiss("faiss"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in modules.items():
+            patch.setitem(sys.modules, name, module)
+        patch.setattr(search_torch, "_faiss_on", lambda _: find(torch.device("cuda")))
+        return on_device(embeddings, queries, **settings)
+
+
+WAYS = [bfloat16, float32, on_device, by_faiss_on_device]
 
 
 def check_against_sort(way, rows, queries, k):
@@ -76,16 +109,67 @@ def test_small_sets_with_duplicates(n, d, seed, data):
         check_against_sort(way, rows, None, k)
 
 
-@pytest.mark.parametrize("way", [bfloat16, float32, nearest_by_faiss])
-def test_ways_agree_to_the_bit_over_several_tiles(way, monkeypatch):
+def test_ways_agree_to_the_bit_over_several_tiles(monkeypatch):
     monkeypatch.setattr("reidlib.neighbours.candidates.TILE_ROWS", 128)
-    monkeypatch.setattr("reidlib.neighbours.candidates.BLOCK_ROWS", 100)
     rows = unit_rows(700, 64, seed=3, duplicates=300)
     queries = np.concatenate([rows[:20], unit_rows(180, 64, seed=4)])
     for asked in (None, queries):
         expected = float32(rows, asked, k=20)
-        found = way(rows, asked, k=20)
+        found = bfloat16(rows, asked, k=20)
         assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_shares_are_the_whole_to_the_bit(way, monkeypatch):
+    for name in ("candidates.TILE_ROWS", "search_torch.BLOCK_ROWS"):
+        monkeypatch.setattr(f"reidlib.neighbours.{name}", 128)
+    rows = unit_rows(700, 64, seed=18, duplicates=300)
+    whole = way(rows, None, k=20)
+    shares = [way(rows, None, k=20, rows=range(*share)) for share in pairwise([0, 0, 90, 333, 700])]
+    for part, found in zip(zip(*shares, strict=True), whole, strict=True):
+        assert np.array_equal(np.concatenate(part), found)
+
+
+def test_nearest_takes_a_share_of_arrays_and_tensors():
+    rows = unit_rows(300, 512, seed=19)
+    whole = nearest(rows, k=7)
+    for kind in (rows, torch.from_numpy(rows)):
+        part = nearest(kind, k=7, rows=range(100, 250))
+        assert np.array_equal(part.similarities, whole.similarities[100:250])
+        assert np.array_equal(part.indices, whole.indices[100:250])
+    for wrong in (range(0, 301), range(0, 10, 2), range(-1, 5)):
+        with pytest.raises(ValueError, match=r"rows within 0\.\.300"):
+            nearest(rows, k=7, rows=wrong)
+    with pytest.raises(ValueError, match="without queries"):
+        nearest(rows, k=7, rows=range(5), queries=rows)
+
+
+def test_a_remembered_search_serves_what_it_found():
+    rows = unit_rows(50, 8, seed=20)
+    serve = remembered(nearest(rows, k=9))
+    for k in (1, 4, 9):
+        found, expected = serve(rows, k=k), nearest(rows, k=k)
+        assert np.array_equal(found.indices, expected.indices)
+        assert np.array_equal(found.similarities, expected.similarities)
+    tensors = serve(torch.from_numpy(rows), k=4)
+    assert isinstance(tensors.indices, torch.Tensor) and tensors.indices.shape == (50, 4)
+    for k, other in ((10, rows), (0, rows), (3, rows[:49])):
+        with pytest.raises(ValueError, match=f"asked for {k} of {len(other)}"):
+            serve(other, k=k)
+
+
+def test_faiss_on_a_gpu_is_asked_and_has_to_have_one(monkeypatch):
+    before = FakeFaiss.asked
+    by_faiss_on_device(unit_rows(60, 8, seed=21), None, k=5)
+    assert FakeFaiss.asked == before + 60
+    by_faiss_on_device(unit_rows(60, 8, seed=21), None, k=58)  # fewer spare rows than it takes
+    assert FakeFaiss.asked == before + 60
+    assert search_torch._faiss_on(torch.device("cpu")) is None
+    monkeypatch.setattr(FakeFaiss, "get_num_gpus", lambda _: 0)
+    monkeypatch.setitem(sys.modules, "faiss", FakeFaiss("faiss"))
+    assert search_torch._faiss_on(torch.device("cuda")) is None
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    assert search_torch._faiss_on(torch.device("cuda")) is None
 
 
 def test_low_precision_keeps_what_it_cannot_tell_apart():
@@ -122,12 +206,15 @@ def test_same_result_for_any_number_of_threads():
     assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])
 
 
-def test_without_faiss_and_without_bfloat16(monkeypatch):
-    rows = unit_rows(90, 20, seed=10)
-    expected = nearest(rows, k=7)
-    monkeypatch.setitem(sys.modules, "faiss", None)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    assert np.array_equal(nearest(rows, k=7)[1], expected[1])
+@pytest.mark.parametrize("low", [True, False])
+def test_finds_what_faiss_finds_with_and_without_bfloat16(low, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: low)
+    rows = unit_rows(1500, 64, seed=10)
+    similarities, indices = faiss.knn(rows, rows, 10, metric=faiss.METRIC_INNER_PRODUCT)
+    found = nearest(rows, k=10)
+    np.testing.assert_allclose(found.similarities, similarities, atol=1e-6)
+    recall = np.mean([len(np.intersect1d(a, b)) for a, b in zip(found.indices, indices, strict=True)]) / 10
+    assert recall == 1.0
 
 
 def test_tensors_come_back_as_tensors():

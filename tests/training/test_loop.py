@@ -1,12 +1,17 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from reidlib.images.variation import Augmentation
 from reidlib.models.embedder import Architecture, new_embedder
+from reidlib.training import loop, precision
+from reidlib.training.distributed import ALONE
 from reidlib.training.intra import SHARING, train_per_camera, train_shared
 from reidlib.training.labellers import GlobalLabelling, LocalLabelling, global_labeller, global_labels, local_labeller
-from reidlib.training.loop import EpochLabels, Settings, train
+from reidlib.training.loop import train
+from reidlib.training.settings import EpochLabels, Settings
 
 SMALL = Architecture(backbone="resnet18_half", last_stride=1, pooling="gem", gem_power=3.0, batch_norm_group=64)
 METHOD = {"name": "linkage", "images_per_cluster": 3.0}
@@ -20,7 +25,8 @@ def settings(**changes):
     values = {
         "epochs": 2, "iterations": 3, "clusters_per_batch": 4, "images_per_cluster": 2, "learning_rate": 1e-3,
         "weight_decay": 5e-4, "decay_every": 1, "decay_factor": 0.1, "temperature": 0.05, "momentum": 0.1,
-        "within_cameras": False, "augmentation": Augmentation(pad=2), "seed": 3,
+        "within_cameras": False, "augmentation": Augmentation(pad=2), "seed": 3, "precision": "fp32", "compile": False,
+        "clip_norm": None, "log_every": 2, "device_memory_gib": 1.0,
     }  # fmt: skip
     return Settings(**values | changes)
 
@@ -36,7 +42,7 @@ def crops():
 
 
 def fixed(labels):
-    return lambda epoch, embeddings: EpochLabels(labels, {"clusters": float(labels.max() + 1)})
+    return lambda epoch, embeddings, world: EpochLabels(labels, {"clusters": float(labels.max() + 1)})
 
 
 def test_two_runs_are_equal_and_another_seed_differs(crops):
@@ -55,11 +61,10 @@ def test_two_runs_are_equal_and_another_seed_differs(crops):
 def test_training_lowers_the_loss_and_steps_the_learning_rate(crops):
     images, cameras, people = crops
     model = new_embedder(SMALL, seed=0)
-    history = train(
-        model, images, cameras, label=fixed(people), settings=settings(epochs=3, iterations=10, decay_every=2)
-    )
+    how = settings(epochs=3, iterations=10, decay_every=2, clusters_per_batch=8, images_per_cluster=4)
+    history = train(model, images, cameras, label=fixed(people), settings=how)
     curves = history.curve_table()
-    assert curves["loss"].iloc[-1] < curves["loss"].iloc[0]
+    assert curves["loss"].iloc[-1] < 0.7 * curves["loss"].iloc[0]
     np.testing.assert_allclose(curves["learning_rate"], [1e-3, 1e-3, 1e-4])
     assert curves["epoch"].tolist() == [1, 2, 3] and not model.training
     table = history.label_table()
@@ -69,8 +74,56 @@ def test_training_lowers_the_loss_and_steps_the_learning_rate(crops):
 
 def test_a_loss_that_is_not_finite_stops_with_the_epoch_and_the_rate(crops):
     images, cameras, people = crops
-    with pytest.raises(ValueError, match=r"epoch 1 is (nan|inf) at learning rate|embeddings are not finite"):
+    with pytest.raises(ValueError, match=r"epoch 1, iteration \d is (nan|inf) at learning rate 1e\+30"):
         train(new_embedder(SMALL, seed=0), images, cameras, label=fixed(people), settings=settings(learning_rate=1e30))
+
+
+def test_embeddings_that_collapse_stop_the_run(crops, monkeypatch):
+    images, cameras, people = crops
+    one = np.tile(np.float32([0.6, 0.8]), (48, 1))
+    monkeypatch.setattr(loop, "embed", lambda *_, **__: one)
+    with pytest.raises(ValueError, match="collapsed: at the start of epoch 1 all embeddings are nearly one"):
+        train(new_embedder(SMALL, seed=0), images, cameras, label=fixed(people), settings=settings())
+
+
+def test_what_torch_compile_cannot_do_is_said_and_done_without(crops, monkeypatch, capsys):
+    images, cameras, people = crops
+
+    def broken(network):
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    how = settings(compile=True, epochs=1, iterations=1)
+    history = train(new_embedder(SMALL, seed=0), images, cameras, label=fixed(people), settings=how)
+    assert "torch.compile failed (RuntimeError: no compiler here)" in capsys.readouterr().out
+    plain = train(
+        new_embedder(SMALL, seed=0), images, cameras, label=fixed(people), settings=replace(how, compile=False)
+    )
+    assert history.curves == plain.curves
+
+
+def test_precision_auto_takes_what_is_measured_to_be_faster(crops, monkeypatch, capsys):
+    images, cameras, people = crops
+    for low, expected in ((0.5, "bf16"), (0.99, "fp32"), (2.0, "fp32")):
+        model = new_embedder(SMALL, seed=0)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        times = iter(np.cumsum([step for _ in range(4) for step in (0, 1.0, 0, low)]).tolist())
+        monkeypatch.setattr(precision, "perf_counter", lambda times=times: next(times))
+        assert precision.chosen_precision(model, precision.example(4, (32, 16), torch.device("cpu"))) == expected
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    monkeypatch.undo()
+    how = settings(precision="auto", epochs=1, iterations=1)
+    train(new_embedder(SMALL, seed=0), images, cameras, label=fixed(people), settings=how)
+    assert "precision auto: " in capsys.readouterr().out
+
+
+def test_bfloat16_trains_and_clipping_bounds_the_step(crops):
+    images, cameras, people = crops
+    for changes in ({"precision": "bf16"}, {"clip_norm": 1e-12}):
+        model = new_embedder(SMALL, seed=0)
+        history = train(model, images, cameras, label=fixed(people), settings=settings(**changes))
+        assert np.isfinite(history.curves[-1]["loss"])
+        assert all(value.dtype != torch.bfloat16 for value in model.state_dict().values())
 
 
 def test_the_first_epoch_takes_the_labels_it_is_given(crops):
@@ -78,9 +131,9 @@ def test_the_first_epoch_takes_the_labels_it_is_given(crops):
     embeddings = np.linalg.qr(np.random.default_rng(0).normal(size=(48, 48)))[0].astype(np.float32)
     local = np.where(cameras == 0, people, people + 8).astype(np.int32)
     label = local_labeller(local, cameras, labelling=LOCAL, seed=0)
-    np.testing.assert_array_equal(label(0, embeddings).labels, local)
+    np.testing.assert_array_equal(label(0, embeddings, ALONE).labels, local)
     label = global_labeller(people, local, cameras, labelling=GLOBAL, seed=0)
-    first = label(0, embeddings)
+    first = label(0, embeddings, ALONE)
     np.testing.assert_array_equal(first.labels, people)
     assert first.measures == {"clusters": 8.0, "outlier_share": 0.0, "camera_span": 1.0}
 
@@ -106,6 +159,15 @@ def test_global_labels_find_separated_people_and_refinement_only_removes(crops):
         assert found.measures["refined_share"] == pytest.approx((~kept).mean())
     np.testing.assert_array_equal(kinds["none"], people)
     np.testing.assert_array_equal(kinds["all"], people)  # local and global labels agree: nothing to remove
+
+
+def test_far_fewer_images_than_k1_are_clustered_with_a_warning(crops):
+    _, cameras, people = crops
+    local = np.where(cameras == 0, people, people + 8).astype(np.int32)
+    labelling = GlobalLabelling(**vars(GLOBAL) | {"k1": 100, "link_k": 100, "nodes": "all"})
+    with pytest.warns(UserWarning, match="the training set has 48 images, too few for k1 = 100; 47 is used"):
+        found = global_labels(separated(people, spread=0.01), local, cameras, labelling=labelling, seed=0)
+    assert len(found.labels) == 48 and found.labels.max() >= 0
 
 
 @pytest.mark.parametrize("sharing", sorted(SHARING))

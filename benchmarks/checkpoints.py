@@ -1,0 +1,69 @@
+"""What checkpoints cost: the training loop with one at every epoch's end against the loop without any.
+
+    python -m benchmarks.checkpoints [--backbone resnet18_half --batch 64 --iterations 60] [--json]
+
+The two take turns in one process; epochs of the demo's length by default. A longer epoch pays less: the cost of a
+checkpoint is that of writing the model three times (weights and Adam's two moments).
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import report, seconds
+from benchmarks.step import CLUSTERS, network, training_settings
+from reidlib.training.checkpoint import Checkpoints
+from reidlib.training.loop import train
+from reidlib.training.settings import EpochLabels
+
+
+def measure(
+    *, backbone: str, height: int, width: int, batch: int, iterations: int, precision: str, repeats: int
+) -> dict[str, float | str]:
+    """Medians of alternating turns of two epochs each."""
+    images = np.random.default_rng(0).integers(0, 256, (2 * CLUSTERS, height, width, 3)).astype(np.uint8)
+    labels, cameras = (np.arange(len(images)) % CLUSTERS).astype(np.int32), np.zeros(len(images), np.int16)
+    how = training_settings(batch=batch, iterations=iterations, precision=precision)
+    how = type(how)(**vars(how) | {"epochs": 2})
+    model = network(backbone)
+
+    def run(checkpoints: Checkpoints | None) -> None:
+        train(
+            model, images, cameras, label=lambda *_: EpochLabels(labels, {}), settings=how, checkpoints=checkpoints
+        )  # fmt: skip
+
+    times: dict[str, list[float]] = {"with": [], "without": []}
+    for turn in range(repeats + 1):
+        with tempfile.TemporaryDirectory(dir=".") as folder:
+            pair = {"without": seconds(lambda: run(None)), "with": seconds(lambda: run(Checkpoints(Path(folder))))}
+            size = max(path.stat().st_size for path in Path(folder).iterdir())
+        if turn:
+            for name, value in pair.items():
+                times[name].append(value)
+    ratios = np.array(times["with"]) / np.array(times["without"])
+    return {
+        "backbone": backbone, "batch": batch, "iterations": iterations, "precision": precision,
+        "epoch_seconds": float(np.median(times["without"])) / 2, "checkpoint_mib": size / 2**20,
+        "cost_percent": 100 * (float(np.median(ratios)) - 1),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", default="resnet18_half")
+    parser.add_argument("--height", type=int, default=64)
+    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    arguments = vars(parser.parse_args())
+    as_json = arguments.pop("json")
+    report(measure(**arguments), as_json=as_json)
+
+
+if __name__ == "__main__":
+    main()

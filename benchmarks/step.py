@@ -1,0 +1,140 @@
+"""Images per second of the whole training loop against the bare step, and where the loop's time goes.
+
+    python -m benchmarks.step [--backbone resnet18_half --height 64 --width 32 --batch 64 --precision bf16] [--json]
+
+The bare step is forward, backward and optimiser step of the same network on a batch that already lies on the device: no
+loop can be faster. The loop is `reidlib.training.loop.train` on random images: sampling, augmentation, the scores of a
+memory and its update come to it. Both take turns in one process. The shares are each part's time on its own, over the
+loop's time a step.
+"""
+
+import argparse
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from benchmarks.measure import report
+from reidlib.features import device
+from reidlib.images.augment import augment
+from reidlib.images.variation import Augmentation
+from reidlib.models.embedder import Architecture, Embedder, new_embedder
+from reidlib.training.loop import train
+from reidlib.training.memories import ClusterMemory
+from reidlib.training.settings import EpochLabels, Settings
+
+CLUSTERS = 128
+IMAGES_PER_CLUSTER = 4
+
+
+def network(backbone: str) -> Embedder:
+    architecture = Architecture(backbone=backbone, last_stride=1, pooling="gem", gem_power=3.0, batch_norm_group=64)
+    return new_embedder(architecture, seed=0).to(device()).to(memory_format=torch.channels_last)
+
+
+def waited() -> float:
+    """The time, after all that the device has to do."""
+    if device().type == "cuda":
+        torch.cuda.synchronize()
+    return perf_counter()
+
+
+def training_settings(*, batch: int, iterations: int, precision: str, compiled: bool = False) -> Settings:
+    return Settings(
+        epochs=1, iterations=iterations, clusters_per_batch=batch // IMAGES_PER_CLUSTER,
+        images_per_cluster=IMAGES_PER_CLUSTER, learning_rate=1e-4, weight_decay=5e-4, decay_every=20, decay_factor=0.1,
+        temperature=0.05, momentum=0.1, within_cameras=False, augmentation=Augmentation(gain=0.2, offset=0.1),
+        precision=precision, compile=compiled, clip_norm=None, log_every=50, device_memory_gib=16.0, seed=0,
+    )  # fmt: skip
+
+
+def bare_seconds(model: Embedder, images: torch.Tensor, *, iterations: int, precision: str) -> float:
+    """Seconds a step of forward, backward and optimiser alone."""
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=5e-4, fused=True)
+    model.train()
+    began = waited()
+    for _ in range(iterations):
+        with torch.autocast(device().type, torch.bfloat16, enabled=precision == "bf16"):
+            loss = model(images).sum()
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+    return (waited() - began) / iterations
+
+
+def loop_seconds(model: Embedder, images: np.ndarray, settings: Settings) -> float:
+    """Seconds a step of the loop, labelling left out."""
+    labels = (np.arange(len(images)) % CLUSTERS).astype(np.int32)
+    labelled = [0.0]
+
+    def label(*_: object) -> EpochLabels:
+        labelled[0] = waited()
+        return EpochLabels(labels, {})
+
+    train(model, images, np.zeros(len(images), np.int16), label=label, settings=settings)
+    return (waited() - labelled[0]) / settings.iterations
+
+
+def part_seconds(model: Embedder, images: np.ndarray, settings: Settings, *, iterations: int) -> dict[str, float]:
+    """Seconds a step of making the batch, and of the memory's scores and update, each on its own."""
+    generator, batch = np.random.default_rng(0), settings.batch_size
+    rows = generator.integers(0, len(images), batch)
+    source = torch.from_numpy(images).to(device()) if device().type == "cuda" else images
+    began = waited()
+    for _ in range(iterations):
+        augment(source, generator, settings=settings.augmentation, rows=rows, channels_last=True)
+    data = (waited() - began) / iterations
+    memory = ClusterMemory(torch.randn(CLUSTERS, model.dimension), momentum=0.1).to(device())
+    features = torch.nn.functional.normalize(torch.randn(batch, model.dimension), dim=1).to(device())
+    labels = torch.arange(batch // IMAGES_PER_CLUSTER).repeat_interleave(IMAGES_PER_CLUSTER)
+    began = waited()
+    for _ in range(iterations):
+        memory.scores(features)
+        memory.update(features, labels)
+    return {"data": data, "memory": (waited() - began) / iterations}
+
+
+def measure(
+    *, backbone: str, height: int, width: int, batch: int, iterations: int, precision: str, repeats: int = 3,
+    compiled: bool = False,
+) -> dict[str, float | str]:  # fmt: skip
+    """Medians of alternating turns."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (2 * CLUSTERS, height, width, 3)).astype(np.uint8)
+    fixed = torch.randn(batch, 3, height, width).to(device()).to(memory_format=torch.channels_last)
+    model = network(backbone)
+    settings = training_settings(batch=batch, iterations=iterations, precision=precision, compiled=compiled)
+    bare, loop = [], []
+    for turn in range(repeats + 1):
+        pair = (bare_seconds(model, fixed, iterations=iterations, precision=precision),
+                loop_seconds(model, images, settings))  # fmt: skip
+        if turn:
+            bare.append(pair[0])
+            loop.append(pair[1])
+    whole = float(np.median(loop))
+    parts = part_seconds(model, images, settings, iterations=iterations)
+    return {
+        "backbone": backbone, "size": f"{height}x{width}", "batch": batch, "precision": precision,
+        "compiled": str(compiled), "bare_images_per_second": batch / float(np.median(bare)),
+        "loop_images_per_second": batch / whole, "ratio": float(np.median(np.array(bare) / np.array(loop))),
+        **{f"{name}_share": seconds / whole for name, seconds in parts.items()},
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", default="resnet18_half")
+    parser.add_argument("--height", type=int, default=64)
+    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], nargs="+", default=["fp32", "bf16"])
+    parser.add_argument("--json", action="store_true")
+    arguments = vars(parser.parse_args())
+    as_json = arguments.pop("json")
+    for precision in arguments.pop("precision"):
+        report(measure(precision=precision, **arguments), as_json=as_json)
+
+
+if __name__ == "__main__":
+    main()

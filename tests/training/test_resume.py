@@ -1,0 +1,136 @@
+"""An interrupted and resumed run against an uninterrupted one: equal to the last bit."""
+
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from reidlib.images.variation import Augmentation
+from reidlib.models.embedder import Architecture, new_embedder
+from reidlib.training import loop
+from reidlib.training.checkpoint import Checkpoints, Interrupted
+from reidlib.training.intra import SHARING
+from reidlib.training.labellers import LocalLabelling
+from reidlib.training.loop import train
+from reidlib.training.settings import EpochLabels, Settings
+
+SMALL = Architecture(backbone="resnet18_half", last_stride=1, pooling="gem_trained", gem_power=3.0, batch_norm_group=4)
+EPOCHS, ITERATIONS = 2, 4
+SETTINGS = Settings(
+    epochs=EPOCHS, iterations=ITERATIONS, clusters_per_batch=4, images_per_cluster=2, learning_rate=1e-3,
+    weight_decay=5e-4, decay_every=1, decay_factor=0.1, temperature=0.05, momentum=0.1, within_cameras=True,
+    augmentation=Augmentation(pad=2), seed=3, precision="fp32", compile=False, clip_norm=None, log_every=3,
+    device_memory_gib=1.0,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def crops():
+    generator = np.random.default_rng(0)
+    colours = generator.integers(30, 226, (8, 1, 1, 3))
+    noise = generator.integers(-30, 31, (8, 6, 32, 16, 3))
+    images = (colours[:, None] + noise).clip(0, 255).astype(np.uint8).reshape(48, 32, 16, 3)
+    cameras = np.tile(np.int16([0, 0, 0, 1, 1, 1]), 8)
+    return images, cameras, np.where(cameras == 0, *np.repeat(np.int32(range(16)), 3).reshape(2, 24).repeat(2, 1))
+
+
+def label_by_embeddings(cameras):
+    """Labels that depend on the embeddings, so that another embedding would be noticed."""
+
+    def label(epoch, embeddings, world):
+        order = np.argsort(np.argsort(embeddings[:, 0]))
+        labels = (order * 6 // len(order) * 2 + cameras).astype(np.int32)
+        return EpochLabels(
+            np.unique(labels, return_inverse=True)[1].astype(np.int32), {"first": float(embeddings[0, 0])}
+        )
+
+    return label
+
+
+def run(crops, checkpoints):
+    images, cameras, _ = crops
+    model = new_embedder(SMALL, seed=0).eval()  # as a stage loads it
+    history = train(
+        model, images, cameras, label=label_by_embeddings(cameras), settings=SETTINGS, checkpoints=checkpoints
+    )
+    return model.state_dict(), history
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(crops):
+    return run(crops, None)
+
+
+@pytest.mark.parametrize("at", [0, 3, 4, 6])  # begin, end of an epoch, begin of the next, inside
+def test_a_resumed_run_is_the_uninterrupted_one(crops, uninterrupted, tmp_path, monkeypatch, at):
+    steps, step = [0], loop._step
+
+    def stopped(*arguments, **keywords):
+        step(*arguments, **keywords)
+        steps[0] += 1
+        if steps[0] == at + 1:
+            signal.raise_signal(signal.SIGTERM if at % 2 else signal.SIGINT)
+
+    with monkeypatch.context() as patched, pytest.raises(Interrupted, match="run again to go on from") as caught:
+        patched.setattr(loop, "_step", stopped)
+        run(crops, Checkpoints(tmp_path))
+    assert caught.value.signal == (signal.SIGTERM if at % 2 else signal.SIGINT)
+    state, history = run(crops, Checkpoints(tmp_path))
+    assert history.curves == uninterrupted[1].curves
+    np.testing.assert_array_equal(np.stack(history.labels), np.stack(uninterrupted[1].labels))
+    for name, value in uninterrupted[0].items():
+        assert torch.equal(state[name], value), name
+
+
+def test_a_crash_goes_on_from_the_last_checkpoint_and_a_finished_run_is_not_run_again(
+    crops, uninterrupted, tmp_path, monkeypatch, capsys
+):
+    step, steps = loop._step, [0]
+
+    def crashing(*arguments, **keywords):
+        steps[0] += 1
+        if steps[0] == 7:
+            raise RuntimeError("killed")
+        step(*arguments, **keywords)
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
+        patched.setattr(loop, "_step", crashing)
+        run(crops, Checkpoints(tmp_path, minutes=1e-6))
+    state, history = run(crops, Checkpoints(tmp_path))
+    assert "going on from epoch 2, iteration 3" in capsys.readouterr().out
+    assert history.curves == uninterrupted[1].curves
+    assert all(torch.equal(state[name], value) for name, value in uninterrupted[0].items())
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_step", None)  # nothing is left to do
+        state, history = run(crops, Checkpoints(tmp_path))
+    assert history.curves == uninterrupted[1].curves
+
+
+def test_cameras_that_were_trained_are_not_trained_again(crops, tmp_path, monkeypatch):
+    images, cameras, local = crops
+    labelling = LocalLabelling(k1=4, k2=2, method={"name": "linkage", "images_per_cluster": 3.0}, keep="last")
+
+    def per_camera(checkpoints):
+        return SHARING["per_camera"](
+            new_embedder(SMALL, seed=0), images, cameras, local.astype(np.int32), labelling=labelling,
+            settings=SETTINGS, checkpoints=checkpoints,
+        )  # fmt: skip
+
+    step, steps = loop._step, [0]
+
+    def crashing(*arguments, **keywords):
+        steps[0] += 1
+        if steps[0] == EPOCHS * ITERATIONS + 3:
+            raise RuntimeError("killed in the second camera")
+        step(*arguments, **keywords)
+
+    expected = per_camera(None)
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="second camera"):
+        patched.setattr(loop, "_step", crashing)
+        per_camera(Checkpoints(tmp_path))
+    found = per_camera(Checkpoints(tmp_path))
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    assert found.curves.equals(expected.curves)
+    for mine, its in zip(expected.models, found.models, strict=True):
+        assert all(torch.equal(value, its.state_dict()[name]) for name, value in mine.state_dict().items())
