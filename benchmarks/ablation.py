@@ -1,8 +1,8 @@
 """What each part of the default recipe brings on the synthetic set, over seeds: `python -m benchmarks.ablation`.
 
 Every arm runs the stages of the pipeline, by the commands of dvc.yaml, in a scratch folder with its own params.yaml;
-the arms of one seed share the stages before the first one that differs. `supervised` trains the same network by the
-same loop on the identities: the upper bound of any pseudo-labels. Appends to benchmarks/results/ablation.jsonl (a line
+the arms of one seed share the stages before the first one that differs. `supervised` is the recipe that trains on the
+identities: the upper bound of any pseudo-labels. Appends to benchmarks/results/ablation.jsonl (a line
 per arm and seed) and ablation.md (means and standard deviations).
 """
 
@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -21,17 +20,12 @@ import pandas as pd
 import yaml
 
 from reidlib.compose import composed
-from reidlib.evaluation import known_identities, retrieval_report
-from reidlib.features import embed_together, initial_embeddings
+from reidlib.evaluation import retrieval_report
+from reidlib.features import initial_embeddings
 from reidlib.images.packing import open_split
 from reidlib.images.table import read_identities, read_index
-from reidlib.images.training import read_training
-from reidlib.labels.numbering import number_clusters
 from reidlib.models.embedder import load_embedder
 from reidlib.params import parse
-from reidlib.training.loop import train
-from reidlib.training.settings import EpochLabels
-from stages.training import settings
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -39,6 +33,7 @@ ARMS = {  # name: what differs from the default, and the first stage that notice
     "default: shared network, refined by all nodes": ([], "synthesize"),
     "the same in float32": (["compute.precision=fp32"], "train_intra"),
     "refined by one node per cluster": (["refine.nodes=one"], "refine"),
+    "supervised: the identities as labels": (["recipe=supervised"], "cluster"),
     "no refinement": (["refine.nodes=none"], "refine"),
     "train_inter from the initial weights": (["train_inter.start_from=initial"], "refine"),
     "per_camera networks, train_inter from the initial weights": (
@@ -90,26 +85,6 @@ def measured(folder: Path) -> dict[str, float]:
     return values | {"label_f": 100 * float(quality.loc[quality["camera"] < 0, "pairwise_f"].iloc[-1])}
 
 
-def supervised(folder: Path, *, seed: int) -> dict[str, float]:
-    """Train on the identities with the loop, network and number of steps of both training stages together."""
-    params, images = parse(composed([f"seed={seed}"])), folder / "data/synthetic/images"
-    index = read_index(images)
-    who, (ids, cameras) = (
-        read_identities(folder / "data/synthetic/identities.parquet", index),
-        read_training(images, camera_labels=True),
-    )
-    crops = {split: open_split(images, split) for split in ("train", "query", "gallery")}
-    labels = number_clusters(known_identities(ids, who))
-    epochs = params.train_intra.epochs + params.train_inter.epochs
-    how = settings(params, params.train_inter, within_cameras=False)
-    how = replace(how, epochs=epochs, decay_every=round(0.75 * epochs))
-    model = load_embedder(folder / "data/synthetic/features/model.safetensors")
-    train(model, crops["train"], cameras, label=lambda *_: EpochLabels(labels, {}), settings=how)
-    embedded = {"inter": {split: embed_together([model], crops[split]) for split in ("query", "gallery")}}
-    report = retrieval_report(index, who, embedded, reranking=None, ranked_queries=1)
-    return report.values() | {"label_f": 100.0}
-
-
 def descriptors(folder: Path) -> dict[str, float]:
     """Initial mAP of each descriptor, without any training, in percent."""
     images = folder / "data/synthetic/images"
@@ -157,7 +132,7 @@ def table(lines: list[dict]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--arms", nargs="+", default=[*ARMS, "supervised"], help="names, or the start of names")
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), help="names, or the start of names")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         for seed in options.seeds:
@@ -170,8 +145,6 @@ def main() -> None:
                     shutil.copytree(base / "0", folder)
                 taken = run_arm(folder, [*overrides, f"seed={seed}"], first=first)
                 keep({"arm": arm, "seed": seed, **measured(folder), **taken})
-            if "supervised" in options.arms:
-                keep({"arm": "supervised", "seed": seed, **supervised(base / "0", seed=seed)})
             keep({"arm": "descriptors", "seed": seed, **descriptors(base / "0")})
 
 

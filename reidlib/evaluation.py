@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float32, Float64, Int32, Integer, UInt8
 
 from reidlib.features import embed_together
-from reidlib.images.table import split_rows
+from reidlib.images.table import known_identities, split_rows
 from reidlib.labels.quality import camera_span, label_quality, silhouette
 from reidlib.labels.tables import read_labels
 from reidlib.models.embedder import load_embedders
@@ -138,12 +138,6 @@ def choose_queries(average_precisions: Float64[np.ndarray, "q"], *, count: int) 
     ordered = np.argsort(-average_precisions, kind="stable")[: int(np.isfinite(average_precisions).sum())]
     places = np.linspace(0, ordered.size - 1, min(count, ordered.size)).round().astype(np.int64)
     return [int(row) for row in ordered[places]]
-
-
-def known_identities(images: pd.Series, identities: pd.DataFrame) -> Int32[np.ndarray, "n"]:
-    """Return the identity of each image, -1 where the table does not know it."""
-    numbers = identities.set_index("image")["identity"].reindex(images.to_numpy())
-    return numbers.fillna(-1).to_numpy(np.int32)
 
 
 def unlabelled_values(

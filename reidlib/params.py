@@ -151,7 +151,13 @@ class SelfPaced(Section):
     min_samples: Count
 
 
-Method = Annotated[Dbscan | Linkage | Infomap | Kmeans | SelfPaced, Field(discriminator="name")]
+class Identities(Section):
+    """The ground truth as labels: supervised training, the upper bound."""
+
+    name: Literal["identities"]
+
+
+Method = Annotated[Dbscan | Linkage | Infomap | Kmeans | SelfPaced | Identities, Field(discriminator="name")]
 
 
 class Cluster(Section):
@@ -260,6 +266,7 @@ class Params(Section):
     """The whole of params.yaml."""
 
     seed: Annotated[int, Field(ge=0)]
+    supervision: Literal["images/index.parquet", "identities.parquet"]
     dataset: Dataset
     synthesize: Synthesize
     unzip: Unzip
@@ -285,6 +292,17 @@ class Params(Section):
     def jaccard(self) -> dict[str, Any]:
         """Return the neighbours of the global Jaccard distance."""
         return {"k1": self.refine.k1, "k2": self.refine.k2}
+
+    @model_validator(mode="after")
+    def _supervised_by_name_only(self) -> "Params":
+        names = {self.cluster.method.name, self.refine.method.name}
+        supervised = self.supervision == "identities.parquet"
+        if (supervised or "identities" in names) and not (supervised and names == {"identities"}):
+            raise ValueError(
+                "identities are labels in the recipe `supervised` alone, in both stages: choose recipe=supervised, or "
+                "another method than identities and supervision=images/index.parquet"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_network_to_start_from(self) -> "Params":

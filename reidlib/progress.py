@@ -1,6 +1,7 @@
 """One progress bar for everything that can take over two seconds: on a terminal, on standard error, gone when done."""
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
@@ -15,7 +16,9 @@ def progress(items: Iterable[Item], description: str, *, total: int | None = Non
 
     Of several processes that torchrun started, only the first shows bars.
     """
-    console = Console(stderr=True)
     count = total if total is not None or not isinstance(items, Sized) else len(items)
-    hidden = not console.is_terminal or os.environ.get("RANK", "0") != "0" or (count is not None and count < 5)
-    yield from track(items, description, total=count, transient=True, console=console, disable=hidden)
+    few = count is not None and count < 5
+    if few or not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0":
+        yield from items
+        return
+    yield from track(items, description, total=count, transient=True, console=Console(stderr=True))

@@ -5,6 +5,7 @@ dvc.yaml is the only place with paths. Values come from params.yaml, through ``r
 """
 
 import argparse
+import faulthandler
 import inspect
 import json
 import os
@@ -30,6 +31,7 @@ def run(main: Callable[..., None]) -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     for name in inspect.signature(main).parameters:
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True)
+    faulthandler.enable()  # a file cut short under its reader kills the process: then at least the line is told
     try:
         main(**vars(parser.parse_args()))
     except (ValueError, OSError) as error:

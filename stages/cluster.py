@@ -3,27 +3,23 @@
 from pathlib import Path
 
 from reidlib.features import open_embeddings
-from reidlib.images.training import read_training
-from reidlib.labels.clustering import local_clusters
+from reidlib.images.training import read_training, training_identities
+from reidlib.labels.clustering import local_clusters, local_identities
 from reidlib.labels.quality import silhouette
 from reidlib.labels.tables import write_labels
 from reidlib.params import load_params
 from stages import run, write_metrics
 
 
-def main(*, images: Path, features: Path, labels: Path, metrics: Path) -> None:
-    """Cluster the initial embeddings inside each camera."""
+def main(*, images: Path, features: Path, supervision: Path, labels: Path, metrics: Path) -> None:
+    """Cluster the initial embeddings inside each camera (or, in the recipe `supervised`, take the identities)."""
     params = load_params()
     ids, cameras = read_training(images, **params.cameras())
     embeddings = open_embeddings(features / "train.npy", images=len(ids))
-    local = local_clusters(
-        embeddings,
-        cameras,
-        k1=params.cluster.k1,
-        k2=params.cluster.k2,
-        method=params.cluster.method.values(),
-        seed=params.seed,
-    )
+    if params.cluster.method.name == "identities":
+        local = local_identities(training_identities(supervision, images), cameras)
+    else:
+        local = local_clusters(embeddings, cameras, **params.cluster.values(), seed=params.seed)
     write_labels(labels, images=ids, cameras=cameras, labels=local.labels, embeddings=embeddings)
     values = {"clusters": local.labels.max() + 1, "outlier_share": (local.labels < 0).mean()}
     if local.distances is not None:

@@ -7,7 +7,6 @@ import pandas as pd
 from reidlib.artifacts import atomic_folder
 from reidlib.evaluation import (
     Reranking,
-    known_identities,
     quality_tables,
     read_run,
     retrieval_report,
@@ -15,7 +14,7 @@ from reidlib.evaluation import (
 )
 from reidlib.features import open_embeddings
 from reidlib.images.packing import open_split
-from reidlib.images.table import read_identities, read_index
+from reidlib.images.table import known_identities, read_identities, read_index
 from reidlib.images.training import read_training
 from reidlib.params import load_params
 from reidlib.report.ranked_lists import Split

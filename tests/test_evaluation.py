@@ -5,11 +5,11 @@ import pytest
 from reidlib.evaluation import (
     Reranking,
     choose_queries,
-    known_identities,
     quality_tables,
     retrieval_report,
     unlabelled_values,
 )
+from reidlib.images.table import known_identities
 
 
 def unit(rows):

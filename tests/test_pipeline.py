@@ -98,12 +98,28 @@ def test_a_stage_tracks_the_parameters_it_reads(stage):
     assert unread <= {"dataset.name"}, f"tracked but not read: {unread}"
 
 
-def test_only_evaluate_depends_on_identities():
-    users = {name for name, stage in STAGES.items() if any("identities" in path for path in stage["deps"])}
-    assert users == {"evaluate"}
-    assert "read_identities" not in "".join(
-        (ROOT / f"stages/{stage}.py").read_text() for stage in NAMES if stage not in ("evaluate", "unzip")
-    )
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_only_evaluate_depends_on_identities_but_in_recipes_that_say_supervised(recipe):
+    supervision = composed([f"recipe={recipe}"])["supervision"]
+    deps = {name: " ".join(stage["deps"]).replace("${supervision}", supervision) for name, stage in STAGES.items()}
+    users = {name for name, paths in deps.items() if "identities" in paths}
+    assert users == ({"evaluate", "cluster", "refine"} if "supervised" in recipe else {"evaluate"})
+
+
+def test_no_other_stage_reads_identities():
+    readers = {stage for stage in NAMES if "identities(" in (ROOT / f"stages/{stage}.py").read_text()}
+    assert readers == {"evaluate", "cluster", "refine"}
+
+
+@pytest.mark.parametrize(
+    "override",
+    [{"supervision": "identities.parquet"}, {"cluster": {"method": {"name": "identities"}}},
+     {"refine": {"method": {"name": "identities"}}}],
+)  # fmt: skip
+def test_identities_are_labels_in_the_supervised_recipe_alone(override):
+    with pytest.raises(ValueError, match="identities are labels in the recipe `supervised` alone"):
+        parse(composed([]) | {key: composed([])[key] | value if isinstance(value, dict) else value
+                              for key, value in override.items()})  # fmt: skip
 
 
 def test_every_path_in_a_command_is_a_dependency_or_an_output():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int32
 
 from reidlib.images.packing import open_array
 from reidlib.parquet import read_table, write_table
@@ -84,6 +85,12 @@ def read_identities(path: Path, index: pd.DataFrame) -> pd.DataFrame:
             "it belongs to other images; run the stage unzip again"
         )
     return table
+
+
+def known_identities(images: pd.Series, identities: pd.DataFrame) -> Int32[np.ndarray, "n"]:
+    """Return the identity of each image, -1 where the table that `read_identities` read does not know it."""
+    numbers = identities.set_index("image")["identity"].reindex(images.to_numpy())
+    return numbers.fillna(-1).to_numpy(np.int32)
 
 
 def _check_index(table: pd.DataFrame, path: Path) -> None:

@@ -15,7 +15,7 @@ from reidlib.labels.guards import check_labels
 from reidlib.labels.infomap_clusters import infomap
 from reidlib.labels.kmeans import kmeans
 from reidlib.labels.linkage import linkage, resolve_cut
-from reidlib.labels.numbering import number_clusters
+from reidlib.labels.numbering import group_numbers, number_clusters
 from reidlib.labels.selfpaced import DEFAULT_GAP, self_paced
 from reidlib.neighbours.blocks import Array
 from reidlib.neighbours.jaccard import jaccard_from_neighbours
@@ -160,6 +160,11 @@ def local_distances(
         similarities, indices = search(part, k=fitting["k1"])
         blocks.append((rows, jaccard_from_neighbours(part, indices, k2=fitting["k2"], similarities=similarities)))
     return block_diagonal(len(embeddings), blocks)
+
+
+def local_identities(identities: Int[np.ndarray, "n"], cameras: Int[np.ndarray, "n"]) -> Clustering:
+    """The ground truth as a clustering inside cameras: the labels of supervised training; unknown (<= 0) = outlier."""
+    return Clustering(number_clusters(np.where(identities > 0, group_numbers(identities, cameras), -1)))
 
 
 def _cameras_rows(

@@ -10,6 +10,7 @@ from jaxtyping import Float32, Int32, Integer
 from reidlib.labels.centring import centre_cameras
 from reidlib.labels.clustering import cluster, local_clusters, local_distances, lowered, neighbours_needed
 from reidlib.labels.guards import check_labels
+from reidlib.labels.numbering import number_clusters
 from reidlib.labels.quality import camera_span, silhouette
 from reidlib.labels.refinement import information_scores, refine
 from reidlib.neighbours.search import nearest, remembered
@@ -109,6 +110,12 @@ def global_labels(
     return world.on_first(labels)
 
 
+def identity_labels(identities: Labels, cameras: Cameras) -> EpochLabels:
+    """Return the ground truth as labels (unknown, <= 0, as outliers): supervised training, the upper bound."""
+    labels = number_clusters(np.where(identities > 0, identities, -1))
+    return EpochLabels(labels, label_measures(labels, cameras))
+
+
 def label_measures(labels: Labels, cameras: Cameras) -> dict[str, float]:
     """Return the number of clusters and the shares of outliers and of clusters with more than one camera."""
     return {
@@ -121,10 +128,10 @@ def label_measures(labels: Labels, cameras: Cameras) -> dict[str, float]:
 def global_labeller(
     first: Labels, local: Labels, cameras: Cameras, *, labelling: GlobalLabelling, seed: int
 ) -> Labeller:
-    """Return a labeller for training across cameras that starts from the labels of `refine`."""
+    """Return a labeller for training across cameras that starts from the labels of `refine`, and keeps identities."""
 
     def label(epoch: int, embeddings: Embeddings, world: World) -> EpochLabels:
-        if epoch == 0:
+        if epoch == 0 or labelling.method["name"] == "identities":
             return EpochLabels(first, label_measures(first, cameras))
         return global_labels(embeddings, local, cameras, labelling=labelling, seed=seed + epoch, world=world)
 
@@ -132,7 +139,7 @@ def global_labeller(
 
 
 def local_labeller(first: Labels, cameras: Cameras, *, labelling: LocalLabelling, seed: int) -> Labeller:
-    """Return a labeller for training inside cameras that starts from the labels of `cluster`.
+    """Return a labeller for training inside cameras that starts from the labels of `cluster`, and keeps identities.
 
     Its measures hold the silhouette of the labels on the Jaccard distance of the embeddings they came from (for the
     first epoch: of the network's own embeddings at that time), by which the epoch to keep can be chosen without
@@ -141,7 +148,7 @@ def local_labeller(first: Labels, cameras: Cameras, *, labelling: LocalLabelling
     k1, k2 = labelling.k1, labelling.k2
 
     def label(epoch: int, embeddings: Embeddings) -> EpochLabels:
-        if epoch == 0:
+        if epoch == 0 or labelling.method["name"] == "identities":
             labels, distances = first, None
         else:
             found = local_clusters(embeddings, cameras, k1=k1, k2=k2, method=labelling.method, seed=seed + epoch)

@@ -23,7 +23,7 @@ from reidlib.training.checkpoint import Checkpoints, Interrupted, stop_requests
 from reidlib.training.distributed import ALONE, World
 from reidlib.training.losses import memory_loss
 from reidlib.training.memories import ClusterMemory
-from reidlib.training.precision import compiled, example
+from reidlib.training.precision import compiled
 from reidlib.training.run import Run, begun
 from reidlib.training.settings import History, Labeller, Settings
 
@@ -65,7 +65,7 @@ def train(
     """
     checkpoints = checkpoints or Checkpoints()
     model.to(world.device).to(memory_format=torch.channels_last)
-    run = begun(model, images, settings, world, checkpoints)
+    run = begun(model, settings, world, checkpoints)
     network = _network(model, images, settings, world)
     source = placed(
         images, residence(images, device=world.device, memory_gib=settings.device_memory_gib), device=world.device
@@ -97,8 +97,8 @@ def _network(model: Embedder, images: UInt8[np.ndarray, "n h w 3"], settings: Se
     """Return what the training step calls: the model itself, compiled and replicated as wanted."""
     network: nn.Module = model
     if settings.compile:
-        batch = example(settings.batch_size // world.size, model.size_of(images), world.device)
-        network = compiled(model.train(), batch)
+        part, size = settings.batch_size // world.size, model.size_of(images)
+        network = compiled(model.train(), images=part, size_px=size, device=world.device)
     return world.replicated(network)
 
 

@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from reidlib.models.embedder import Embedder
 from reidlib.training.checkpoint import Checkpoints, unpacked
 from reidlib.training.distributed import World
 from reidlib.training.memories import ClusterMemory
-from reidlib.training.precision import chosen_precision, example
+from reidlib.training.precision import chosen_precision
 from reidlib.training.settings import EpochLabels, History, Settings
 
 
@@ -77,9 +76,7 @@ class Run:
         return curve
 
 
-def begun(
-    model: Embedder, images: UInt8[np.ndarray, "n h w 3"], settings: Settings, world: World, checkpoints: Checkpoints
-) -> Run:
+def begun(model: Embedder, settings: Settings, world: World, checkpoints: Checkpoints) -> Run:
     """Return a new run, or the one that the newest checkpoint left."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.Adam(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
@@ -91,8 +88,7 @@ def begun(
         if world.first:
             print(f"going on from epoch {run.epoch + 1}, iteration {run.iteration + 1} ({checkpoints})", flush=True)
     elif settings.precision == "auto":
-        batch = example(settings.batch_size // world.size, model.size_of(images), world.device)
-        run.precision = world.on_first(lambda: chosen_precision(model, batch))
+        run.precision = chosen_precision(model, world.device)
         if world.first:
-            print(f"precision auto: {run.precision} is faster here", flush=True)
+            print(f"precision auto: {run.precision}", flush=True)
     return run

@@ -29,7 +29,7 @@ class Settings:
         momentum: share of the old centre that a memory update keeps.
         within_cameras: each batch comes from one camera and is scored against that camera's clusters only.
         augmentation: of the training crops.
-        precision: of the network's forward and backward pass; "auto" measures which is faster here.
+        precision: of the network's forward and backward pass; "auto" takes the one that is faster here.
         compile: let torch.compile make kernels for the network, where it can.
         clip_norm: largest norm of the gradient; None for any.
         log_every: iterations between two looks at the losses, at each of which the device is waited for.

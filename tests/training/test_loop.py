@@ -102,19 +102,20 @@ def test_what_torch_compile_cannot_do_is_said_and_done_without(crops, monkeypatc
     assert history.curves == plain.curves
 
 
-def test_precision_auto_takes_what_is_measured_to_be_faster(crops, monkeypatch, capsys):
+def test_precision_auto_is_told_by_device_and_network(crops, monkeypatch, capsys):
     images, cameras, people = crops
-    for low, expected in ((0.5, "bf16"), (0.99, "fp32"), (2.0, "fp32")):
-        model = new_embedder(SMALL, seed=0)
-        before = {name: value.clone() for name, value in model.state_dict().items()}
-        times = iter(np.cumsum([step for _ in range(4) for step in (0, 1.0, 0, low)]).tolist())
-        monkeypatch.setattr(precision, "perf_counter", lambda times=times: next(times))
-        assert precision.chosen_precision(model, precision.example(4, (32, 16), torch.device("cpu"))) == expected
-        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    monkeypatch.undo()
+    cpu, model = torch.device("cpu"), new_embedder(SMALL, seed=0)
+    depthwise = torch.nn.Conv2d(8, 8, 3, groups=8)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    for there, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda there=there: there)
+        assert precision.chosen_precision(model, cpu) == expected
+        assert precision.chosen_precision(depthwise, cpu) == "fp32"
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, there=there: there)
+        assert precision.chosen_precision(depthwise, torch.device("cuda")) == expected
     how = settings(precision="auto", epochs=1, iterations=1)
     train(new_embedder(SMALL, seed=0), images, cameras, label=fixed(people), settings=how)
-    assert "precision auto: " in capsys.readouterr().out
+    assert "precision auto: fp32" in capsys.readouterr().out
 
 
 def test_bfloat16_trains_and_clipping_bounds_the_step(crops):
