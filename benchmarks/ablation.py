@@ -50,7 +50,10 @@ def commands(values: dict) -> dict[str, list[str]]:
     stages = yaml.safe_load((ROOT / "data/synthetic/dvc.yaml").read_text())["stages"]
     stages |= yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     return {
-        name: stage["cmd"].replace("${dataset.name}", values["dataset"]["name"]).split()
+        name: stage["cmd"]
+        .replace("${dataset.name}", values["dataset"]["name"])
+        .replace("${supervision}", values["supervision"])
+        .split()
         for name, stage in stages.items()
     }
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.chart [FOLDER]        (default: benchmarks/results)
 
-reads every line of FOLDER/scaling.jsonl and writes FOLDER/scaling.png. To measure anew: `python -m
-benchmarks.scaling`, or any benchmark with `--json >> FOLDER/scaling.jsonl`: each line is an object with `benchmark`,
+reads every line of FOLDER/growth.jsonl and writes FOLDER/growth.png. To measure anew: `python -m
+benchmarks.growth`, or any benchmark with `--json >> FOLDER/growth.jsonl`: each line is an object with `benchmark`,
 `size`, `median_seconds` and `peak_extra_mib`, and, where the obvious implementation was run too, `baseline`,
 `baseline_seconds` and `baseline_peak_extra_mib`; `method` and `preset` tell lines of one benchmark apart. Where several
 lines measure the same, the last one counts.
@@ -44,14 +44,14 @@ def read_results(folder: Path) -> pd.DataFrame:
     """One row per measured (benchmark, method, preset, size), sorted by size; the last line of each counts."""
     lines = [
         {"source": path.name, **json.loads(line)}
-        for path in [folder / "scaling.jsonl"]
+        for path in [folder / "growth.jsonl"]
         for line in path.read_text(encoding="utf-8").splitlines()
         if line.strip()
     ]
     rows = [line for line in lines if {"benchmark", "size", "median_seconds"} <= line.keys()]
     if not rows:
         raise ValueError(
-            f"{folder}/scaling.jsonl: expected lines with benchmark, size and median_seconds, found {len(lines)} others"
+            f"{folder}/growth.jsonl: expected lines with benchmark, size and median_seconds, found {len(lines)} others"
         )
     table = pd.DataFrame(rows).reindex(columns=pd.Index([*COLUMNS, "source"]))
     table[["method", "preset"]] = table[["method", "preset"]].fillna("")
@@ -123,5 +123,5 @@ def _draw_panel(axes: Axes, part: pd.DataFrame, unit: str, *, title: str) -> Non
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
-    draw_chart(read_results(folder), folder / "scaling.png", title="Time and extra memory against the number of images")
-    print(folder / "scaling.png")
+    draw_chart(read_results(folder), folder / "growth.png", title="Time and extra memory against the number of images")
+    print(folder / "growth.png")

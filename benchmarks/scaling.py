@@ -1,89 +1,85 @@
-"""Runs every benchmark at growing sizes, one process each, and keeps the lines with machine and date.
+"""Images per second of the training loop in one process and in several that share its batches.
 
-    python -m benchmarks.scaling [--only NAME] [--smallest 1000] [--largest 1000000] [--limit 600]
+    python -m benchmarks.scaling [--processes 1 2 --batch 64 --json]
 
-appends to benchmarks/results/scaling.jsonl and draws benchmarks/results/scaling.png (benchmarks.chart). A run that
-fails or takes longer than the limit (seconds) is reported, and larger sizes of it are left out. k-NN is measured at
-2048 dimensions; what comes after it at 128 (queries: 250), neighbours given, beyond 50,000 rows within shards
-(benchmarks.features.neighbours); three runs each, one from 100,000 images on. Every line names the machine, the date
-and the load at its start (0 on a quiet machine): trust ratios where it is high.
-
-Why a line ends before 1,000,000: the exact search grows with the square of N (100,000 x 2048 takes minutes, ten times
-as many images a hundred times as long), average linkage ends for its memory (the chart's steepest), the obvious
-implementations because they hold N × N numbers or take minutes. Sorting is run on 50 queries, its time scaled to 250.
+On a machine without GPUs the processes share its processors (gloo), each with its part of the threads: what is measured
+there is what the sharing itself costs. On GPUs (NCCL) it is the speed-up.
 """
 
 import argparse
-import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
-from pathlib import Path
 
-from benchmarks.chart import FOLDER, draw_chart, read_results
+import numpy as np
+import torch
 
-SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
-RUNS = {  # benchmark: its argument lists, and the largest number of images {n} that is feasible
-    "knn": [("--n {n} --repeats {repeats}", 100_000)],
-    "jaccard": [
-        (f"--n {{n}} --d 128 --preset {preset} --repeats {{repeats}}", 1_000_000) for preset in ("late", "early")
-    ],
-    "cluster": [
-        (f"--n {{n}} --d 128 --method {method} --repeats {{repeats}}", largest)
-        for method, largest in (("dbscan", 1_000_000), ("linkage", 100_000), ("infomap", 1_000_000))
-    ],
-    "quality": [("--n {n}", 1_000_000)],
-    "evaluate": [("--gallery {n} --queries 250 --dimension 128 --sorted 50 --repeats {repeats}", 1_000_000)],
-    "rerank": [("--gallery {n} --queries 250 --d 128 --sharded --repeats {repeats}", 1_000_000)],
-}
+from benchmarks.measure import report
+from benchmarks.step import CLUSTERS, network, training_settings, waited
+from reidlib.training.distributed import connected
+from reidlib.training.loop import train
+from reidlib.training.settings import EpochLabels
+
+
+def inside(*, backbone: str, height: int, width: int, batch: int, iterations: int, precision: str) -> None:
+    """Train in this process as one of several; the first prints seconds a step."""
+    images = np.random.default_rng(0).integers(0, 256, (2 * CLUSTERS, height, width, 3)).astype(np.uint8)
+    labels, began = (np.arange(len(images)) % CLUSTERS).astype(np.int32), [0.0]
+
+    def label(*_: object) -> EpochLabels:
+        began[0] = waited()
+        return EpochLabels(labels, {})
+
+    settings = training_settings(batch=batch, iterations=iterations, precision=precision)
+    with connected() as world:
+        model = network(backbone)
+        for _ in range(2):  # the first one warms up
+            train(model, images, np.zeros(len(images), np.int16), label=label, settings=settings, world=world)
+        if world.first:
+            print(json.dumps({"seconds": (waited() - began[0]) / iterations, "device": world.device.type}))
+
+
+def seconds(processes: int, arguments: list[str]) -> tuple[float, str]:
+    """Start the processes and return what the first of them measured."""
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [sys.executable, *launch, "-m", "benchmarks.scaling", "--inside", *arguments]
+    done = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": str(threads)}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{processes} processes failed:\n{done.stderr[-3000:]}")
+    line = json.loads(done.stdout.splitlines()[-1])
+    return line["seconds"], line["device"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=sorted(RUNS))
-    parser.add_argument("--largest", type=int, default=SIZES[-1])
-    parser.add_argument("--smallest", type=int, default=SIZES[0])
-    parser.add_argument("--limit", type=int, default=600)
-    given = parser.parse_args()
-    origin = {"machine": machine(), "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat()}
-    for name in [given.only] if given.only else RUNS:
-        for arguments, largest in RUNS[name]:
-            for size in (size for size in SIZES if given.smallest <= size <= min(largest, given.largest)):
-                origin["load"] = f"{os.getloadavg()[0]:.1f}"
-                lines = measure(
-                    name, arguments.format(n=size, repeats=3 if size < 100_000 else 1).split(), limit=given.limit
-                )
-                if not lines:
-                    break
-                with (FOLDER / "scaling.jsonl").open("a", encoding="utf-8") as file:
-                    file.writelines(json.dumps({"benchmark": name, **line, **origin}) + "\n" for line in lines)
-    draw_chart(read_results(FOLDER), FOLDER / "scaling.png", title="Time and extra memory against the number of images")
-
-
-def measure(name: str, arguments: list[str], *, limit: int) -> list[dict[str, float | str]]:
-    """The lines that one run prints; none, and a word why, where it fails."""
-    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--json"]
-    print(" ".join(command[1:]), flush=True)
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=True)
-    except subprocess.TimeoutExpired:
-        print(f"  longer than {limit} s: larger sizes are left out")
-    except subprocess.CalledProcessError as error:
-        print(f"  failed: {error.stderr.strip().splitlines()[-1] if error.stderr.strip() else error}")
-    else:
-        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return []
-
-
-def machine() -> str:
-    """Processor, cores and memory, in words."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {memory:.0f} GiB"
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--backbone", default="resnet18_half")
+    parser.add_argument("--height", type=int, default=64)
+    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    arguments = vars(parser.parse_args())
+    as_json, several, repeats = (arguments.pop(name) for name in ("json", "processes", "repeats"))
+    if arguments.pop("inside"):
+        torch.manual_seed(0)
+        inside(**arguments)
+        return
+    passed = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
+    turns = [[seconds(processes, passed) for processes in several] for _ in range(repeats)]
+    for column, processes in enumerate(several):
+        median = float(np.median([turn[column][0] for turn in turns]))
+        alone = float(np.median([turn[0][0] for turn in turns]))
+        figures = {"processes": processes, **arguments, "device": turns[0][column][1]}
+        rates = {"images_per_second": arguments["batch"] / median, f"ratio_to_{several[0]}": alone / median}
+        report(figures | rates, as_json=as_json)
 
 
 if __name__ == "__main__":

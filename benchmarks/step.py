@@ -27,8 +27,10 @@ CLUSTERS = 128
 IMAGES_PER_CLUSTER = 4
 
 
-def network(backbone: str) -> Embedder:
-    architecture = Architecture(backbone=backbone, last_stride=1, pooling="gem", gem_power=3.0, batch_norm_group=64)
+def network(backbone: str, *, last_stride: int = 1) -> Embedder:
+    architecture = Architecture(
+        backbone=backbone, last_stride=last_stride, pooling="gem", gem_power=3.0, batch_norm_group=64
+    )
     return new_embedder(architecture, seed=0).to(device()).to(memory_format=torch.channels_last)
 
 
@@ -96,13 +98,13 @@ def part_seconds(model: Embedder, images: np.ndarray, settings: Settings, *, ite
 
 def measure(
     *, backbone: str, height: int, width: int, batch: int, iterations: int, precision: str, repeats: int = 3,
-    compiled: bool = False,
+    compiled: bool = False, last_stride: int = 1,
 ) -> dict[str, float | str]:  # fmt: skip
     """Medians of alternating turns."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (2 * CLUSTERS, height, width, 3)).astype(np.uint8)
     fixed = torch.randn(batch, 3, height, width).to(device()).to(memory_format=torch.channels_last)
-    model = network(backbone)
+    model = network(backbone, last_stride=last_stride)
     settings = training_settings(batch=batch, iterations=iterations, precision=precision, compiled=compiled)
     bare, loop = [], []
     for turn in range(repeats + 1):
@@ -128,6 +130,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--last-stride", type=int, default=1)
     parser.add_argument("--precision", choices=["fp32", "bf16"], nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--json", action="store_true")
     arguments = vars(parser.parse_args())

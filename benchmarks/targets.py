@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.chart import FOLDER
-from benchmarks.scaling import machine, measure
+from benchmarks.growth import machine, measure
 
 RUNS = {
     "quick": [

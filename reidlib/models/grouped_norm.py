@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from timm.layers import BatchNormAct2d
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
@@ -76,14 +77,18 @@ class GroupedBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"GroupedBatchNorm: expected a group of at least 1 sample, got {group}")
         self.group = group
         self.ranks = _Ranks()
+        self.after: nn.Module = nn.Identity()
 
     def forward(self, features: Float[Tensor, "b channels *positions"]) -> Float[Tensor, "b channels *positions"]:
-        """Normalise; in training the batch must be at most one group or whole groups.
+        """Normalise, and pass on through `after`; in training the batch must be at most one group or whole groups.
 
         Raises:
             ValueError: a training batch that is larger than a group and not a multiple of it; a group that is neither
                 whole parts of the batch nor a divisor of one.
         """
+        return self.after(self._normalised(features))
+
+    def _normalised(self, features: Tensor) -> Tensor:
         if not self.training:
             return super().forward(features)
         spanned = self._ranks_to_a_group(len(features))
@@ -151,11 +156,13 @@ class GroupedBatchNorm(nn.modules.batchnorm._BatchNorm):
 def group_norms(model: nn.Module, *, group: int) -> nn.Module:
     """Replace every nn.BatchNorm1d and 2d inside a model by a grouped one, keeping its parameters; return the model.
 
+    timm's BatchNormAct2d, a batch normalisation with its activation behind it, is replaced likewise.
+
     Raises:
         ValueError: a normalisation over the batch of another kind, which would silently keep its own statistics.
     """
     for name, child in model.named_children():
-        if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d) and type(child) in (nn.BatchNorm1d, nn.BatchNorm2d):
+        if type(child) in (nn.BatchNorm1d, nn.BatchNorm2d, BatchNormAct2d):
             setattr(model, name, _grouped(name, child, group))
         elif isinstance(child, nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"batch_norm_group: expected BatchNorm1d or 2d, found {type(child).__name__} {name!r}")
@@ -172,11 +179,13 @@ def synchronise_norms(model: nn.Module, *, rank: int, size: int) -> None:
             module.ranks = ranks
 
 
-def _grouped(name: str, norm: nn.BatchNorm1d | nn.BatchNorm2d, group: int) -> GroupedBatchNorm:
+def _grouped(name: str, norm: Any, group: int) -> GroupedBatchNorm:
     if not norm.affine or norm.running_mean is None or norm.momentum is None:
         raise ValueError(f"batch_norm_group: expected {name!r} with parameters, running statistics and a momentum")
     grouped = GroupedBatchNorm(norm.num_features, group=group, eps=norm.eps, momentum=norm.momentum)
     grouped.weight, grouped.bias = norm.weight, norm.bias
     for buffer in ("running_mean", "running_var", "num_batches_tracked"):
         setattr(grouped, buffer, getattr(norm, buffer))
+    if isinstance(norm, BatchNormAct2d):
+        grouped.after = nn.Sequential(norm.drop, norm.act)
     return grouped.train(norm.training)

@@ -102,3 +102,18 @@ def test_wrong_values_are_refused():
         group_norms(nn.Sequential(nn.BatchNorm2d(5, track_running_stats=False)), group=4)
     with pytest.raises(ValueError, match="dimensions"):
         GroupedBatchNorm(5, group=4)(torch.zeros(2, 5, 1, 1, 1))
+
+
+def test_a_norm_with_its_activation_keeps_it():
+    from timm.layers import BatchNormAct2d
+
+    torch.manual_seed(0)
+    plain = nn.Sequential(BatchNormAct2d(5))
+    grouped = group_norms(copy.deepcopy(plain), group=8)
+    assert list(grouped.state_dict()) == list(plain.state_dict())
+    batch = features(8, 4, 3)
+    found = grouped(batch)
+    assert torch.equal(plain(batch), found) and (found >= 0).all()
+    assert torch.equal(plain.eval()(batch), grouped.eval()(batch))
+    halves = nn.Sequential(GroupedBatchNorm(5, group=4), nn.ReLU())
+    torch.testing.assert_close(group_norms(copy.deepcopy(plain.train()), group=4)(batch), halves(batch))
