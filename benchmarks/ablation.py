@@ -127,7 +127,7 @@ def table(lines: list[dict]) -> str:
     frame = pd.DataFrame([line for line in lines if line["arm"] != "descriptors"])
     rows = ["| arm | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     for arm, part in frame.groupby("arm", sort=False):
-        cells = ["-" if part[column].isna().all() else spread(part[column]) for column in COLUMNS]
+        cells = ["-" if column not in part or part[column].isna().all() else spread(part[column]) for column in COLUMNS]
         rows.append(f"| {arm} | " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
 

@@ -48,21 +48,22 @@ def started(folder: Path, stage: str) -> subprocess.Popen:
     )
 
 
-def trainers(group: int, stage: str) -> list[int]:
-    """The processes of the stage itself in a process group."""
+def trainers(stage: str, *, below: Path) -> list[int]:
+    """The processes of the stage itself that run in a folder or below it."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if os.getpgid(int(entry.name)) == group and f"stages.{stage}".encode() in (entry / "cmdline").read_bytes():
+            inside = (entry / "cwd").readlink().is_relative_to(below)
+            if inside and f"stages.{stage}".encode() in (entry / "cmdline").read_bytes():
                 found.append(int(entry.name))
-        except (ProcessLookupError, FileNotFoundError):
+        except (ProcessLookupError, FileNotFoundError, PermissionError):
             continue
     return found
 
 
-def killed(process: subprocess.Popen, stage: str, kind: str) -> bool:
+def killed(process: subprocess.Popen, folder: Path, stage: str, kind: str) -> bool:
     """Kill as `kind` says and wait for the end; False where there is no trainer (any more)."""
-    found = trainers(process.pid, stage)
+    found = trainers(stage, below=folder.resolve())
     if found and kind == "SIGKILL trainer and DVC":
         os.killpg(process.pid, signal.SIGKILL)
     elif found:
@@ -97,7 +98,7 @@ def torture(folder: Path, *, rounds: int, seed: int, stages: list[str]) -> Count
             try:
                 _, errors = process.communicate(timeout=choose.uniform(0.3, 1.0) * needed[stage])
             except subprocess.TimeoutExpired:
-                if not killed(process, stage, kind):
+                if not killed(process, folder, stage, kind):
                     break
                 (folder / ".dvc/tmp/rwlock").unlink(missing_ok=True)
                 found = any(folder.glob(f".scratch/{stage}/*/[0-9]*.safetensors"))

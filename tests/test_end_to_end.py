@@ -115,14 +115,44 @@ def test_a_killed_experiment_goes_on_from_its_checkpoint(clone, tmp_path, kind):
     longer = ["train_inter.iterations=40", "compute.checkpoint_minutes=1e-9"]
     command = ["dvc", "exp", "run", *kind, *(f"-S{value}" for value in [*TINY, *longer])]
     process = subprocess.Popen(command, cwd=folder, env=environment(), start_new_session=True)
-    deadline = time.monotonic() + 200
-    while not any(folder.glob(".scratch/train_inter/*/[0-9]*.safetensors")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(lambda: any(folder.glob(".scratch/train_inter/*/[0-9]*.safetensors")))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     (folder / ".dvc/tmp/rwlock").unlink(missing_ok=True)
     output = run(folder, *command)
     assert "going on from epoch" in output and not any(folder.glob(".scratch/train_inter/*"))
+
+
+def queued(folder, name, command):
+    """Queue an experiment, start a worker, and return when it trains."""
+    run(folder, *command, "--queue", "--name", name)
+    run(folder, "dvc", "queue", "start")
+    wait_for(lambda: any(folder.glob(".scratch/train_inter/*/[0-9]*.safetensors")))
+
+
+def wait_for(condition, *, seconds=200):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_killed_experiment_of_the_queue_goes_on_from_its_checkpoint(clone, tmp_path):
+    folder = shutil.copytree(clone, tmp_path / "clone", symlinks=True)
+    longer = ["train_inter.iterations=40", "compute.checkpoint_minutes=1e-9"]
+    command = ["dvc", "exp", "run", *(f"-S{value}" for value in [*TINY, *longer])]
+    try:
+        queued(folder, "killed", command)
+        for trainer in torture.trainers("train_inter", below=folder):
+            os.kill(trainer, signal.SIGKILL)
+        wait_for(lambda: "Failed" in run(folder, "dvc", "queue", "status"))
+        queued(folder, "again", command)
+        wait_for(lambda: "Success" in run(folder, "dvc", "queue", "status"))
+        assert "going on from epoch" in run(folder, "dvc", "queue", "logs", "again")
+        assert not any(folder.glob(".scratch/train_inter/*"))
+    finally:
+        run(folder, "dvc", "queue", "stop", "--kill")
 
 
 @pytest.mark.slow
