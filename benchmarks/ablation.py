@@ -110,6 +110,7 @@ def keep(line: dict) -> None:
     path = RESULTS / "ablation.jsonl"
     shown = {name: round(value, 4) if isinstance(value, float) else value for name, value in line.items()}
     shown = {name: shown[name] for name in ("arm", "seed", *COLUMNS, *DESCRIPTORS) if name in shown}
+    shown["date"] = str(date.today())
     print(json.dumps(shown), flush=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(shown) + "\n")
@@ -123,12 +124,13 @@ def spread(values: pd.Series) -> str:
 
 
 def table(lines: list[dict]) -> str:
-    """Means and standard deviations (over seeds, n - 1) as a Markdown table."""
+    """Means and standard deviations (over seeds, n - 1) as a Markdown table; of each arm what was measured last."""
     frame = pd.DataFrame([line for line in lines if line["arm"] != "descriptors"])
-    rows = ["| arm | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for arm, part in frame.groupby("arm", sort=False):
+    rows = ["| arm | " + " | ".join(COLUMNS) + " | seeds | date |", "|---" * (len(COLUMNS) + 3) + "|"]
+    for arm, measured_ever in frame.groupby("arm", sort=False):
+        part = measured_ever[measured_ever["date"] == measured_ever["date"].max()]
         cells = ["-" if column not in part or part[column].isna().all() else spread(part[column]) for column in COLUMNS]
-        rows.append(f"| {arm} | " + " | ".join(cells) + " |")
+        rows.append(f"| {arm} | " + " | ".join(cells) + f" | {len(part)} | {part['date'].iloc[0]} |")
     return "\n".join(rows) + "\n"
 
 
