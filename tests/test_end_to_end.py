@@ -99,12 +99,12 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(clone):
 
 @pytest.mark.slow
 def test_killed_and_run_again_is_as_never_killed(clone, tmp_path):
-    """The short version of `make torture`: every output of both training stages, byte for byte."""
+    """The short version of `make torture`: every output of the stage, byte for byte."""
     folder = shutil.copytree(clone, tmp_path / "clone", symlinks=True)
     run(folder, sys.executable, "-m", "reidlib.compose", *torture.SETTINGS)
     run(folder, "dvc", "repro")
-    counts = torture.torture(folder, rounds=4, seed=1, stages=["train_intra", "train_inter"])
-    assert counts["kills"] >= 4 and counts["runs ended"] >= 1
+    counts = torture.torture(folder, rounds=3, seed=1, stages=["train_inter"])
+    assert counts["kills"] >= 3 and counts["runs ended"] >= 1
     assert counts["outputs that differ"] == 0 and counts["scratch folders left behind"] == 0
 
 
@@ -126,7 +126,8 @@ def test_a_killed_experiment_goes_on_from_its_checkpoint(clone, tmp_path, kind):
 def queued(folder, name, command):
     """Queue an experiment, start a worker, and return when it trains."""
     run(folder, *command, "--queue", "--name", name)
-    run(folder, "dvc", "queue", "start")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # a pipe would stay open as long as the worker
+    subprocess.run(["dvc", "queue", "start"], cwd=folder, env=environment(), check=True, **quiet)
     wait_for(lambda: any(folder.glob(".scratch/train_inter/*/[0-9]*.safetensors")))
 
 
