@@ -14,11 +14,9 @@ RUNS = [
     ("loader", ""),
     ("memory", ""),
     ("step", "--iterations 60"),
-    ("step", "--backbone resnet50 --height 256 --width 128 --batch 32 --iterations 3"),
-    ("step", "--backbone timm/mobilenetv3_small_100 --iterations 20 --last-stride 2"),
     ("checkpoints", ""),
-    ("epoch", "--images 12936 --batch 64 --iterations 200"),
-    ("scaling", ""),
+    ("scaling", "--repeats 2"),
+    ("epoch", "--images 12936 --batch 64 --iterations 100"),
 ]
 
 
@@ -37,7 +35,7 @@ def main() -> None:
         else:
             head = f"| {' | '.join(lines[0])} |\n|{'---|' * len(lines[0])}"
             parts.append("\n".join([head, *(f"| {' | '.join(map(_shown, line.values()))} |" for line in lines)]))
-    (FOLDER / "training.md").write_text("\n\n".join(parts) + "\n")
+        (FOLDER / "training.md").write_text("\n\n".join(parts) + "\n")
 
 
 def _shown(value: object) -> str:
