@@ -6,14 +6,14 @@ The two take turns in one process; epochs of the demo's length by default. A lon
 checkpoint is that of writing the model three times (weights and Adam's two moments).
 """
 
-import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.measure import report, seconds
-from benchmarks.step import CLUSTERS, network, training_settings
+from benchmarks.step import network, options, random_images, training_settings
 from reidlib.training.checkpoint import Checkpoints
 from reidlib.training.loop import train
 from reidlib.training.settings import EpochLabels
@@ -23,10 +23,9 @@ def measure(
     *, backbone: str, height: int, width: int, batch: int, iterations: int, precision: str, repeats: int
 ) -> dict[str, float | str]:
     """Medians of alternating turns of two epochs each."""
-    images = np.random.default_rng(0).integers(0, 256, (2 * CLUSTERS, height, width, 3)).astype(np.uint8)
-    labels, cameras = (np.arange(len(images)) % CLUSTERS).astype(np.int32), np.zeros(len(images), np.int16)
-    how = training_settings(batch=batch, iterations=iterations, precision=precision)
-    how = type(how)(**vars(how) | {"epochs": 2})
+    images, labels = random_images(height, width)
+    cameras = np.zeros(len(images), np.int16)
+    how = replace(training_settings(batch=batch, iterations=iterations, precision=precision), epochs=2)
     model = network(backbone)
 
     def run(checkpoints: Checkpoints | None) -> None:
@@ -51,15 +50,9 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backbone", default="resnet18_half")
-    parser.add_argument("--height", type=int, default=64)
-    parser.add_argument("--width", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--iterations", type=int, default=60)
+    parser = options(__doc__)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
     arguments = vars(parser.parse_args())
     as_json = arguments.pop("json")
     report(measure(**arguments), as_json=as_json)

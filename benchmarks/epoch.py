@@ -7,14 +7,14 @@ takes the labels it is given. Random images make embeddings without clusters, so
 planted ones of the same shape ("late": like a trained network's), which cost what real ones cost.
 """
 
-import argparse
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from benchmarks.features import features
 from benchmarks.measure import report
-from benchmarks.step import network, training_settings, waited
+from benchmarks.step import network, options, training_settings, waited
 from reidlib.training.labellers import GlobalLabelling, global_labels
 from reidlib.training.loop import train
 from reidlib.training.settings import EpochLabels
@@ -34,8 +34,7 @@ def measure(
     planted, _, _ = features(images, preset="late", d=model.dimension)
     cameras = (np.arange(images) % 6).astype(np.int16)
     local = (np.arange(images) // 4).astype(np.int32)
-    settings = training_settings(batch=batch, iterations=iterations, precision=precision)
-    settings = type(settings)(**vars(settings) | {"epochs": 2})
+    settings = replace(training_settings(batch=batch, iterations=iterations, precision=precision), epochs=2)
     marks: list[float] = []
 
     def label(*_: object) -> EpochLabels:
@@ -59,15 +58,9 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, batch=256, iterations=50)
     parser.add_argument("--images", type=int, default=12936)
-    parser.add_argument("--backbone", default="resnet18_half")
-    parser.add_argument("--height", type=int, default=64)
-    parser.add_argument("--width", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--iterations", type=int, default=50)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
-    parser.add_argument("--json", action="store_true")
     arguments = vars(parser.parse_args())
     as_json = arguments.pop("json")
     torch.manual_seed(0)

@@ -16,28 +16,19 @@ import numpy as np
 import torch
 
 from benchmarks.measure import report
-from benchmarks.step import CLUSTERS, network, training_settings, waited
+from benchmarks.step import loop_seconds, network, options, random_images, training_settings
 from reidlib.training.distributed import connected
-from reidlib.training.loop import train
-from reidlib.training.settings import EpochLabels
 
 
 def inside(*, backbone: str, height: int, width: int, batch: int, iterations: int, precision: str) -> None:
     """Train in this process as one of several; the first prints seconds a step."""
-    images = np.random.default_rng(0).integers(0, 256, (2 * CLUSTERS, height, width, 3)).astype(np.uint8)
-    labels, began = (np.arange(len(images)) % CLUSTERS).astype(np.int32), [0.0]
-
-    def label(*_: object) -> EpochLabels:
-        began[0] = waited()
-        return EpochLabels(labels, {})
-
+    images, labels = random_images(height, width)
     settings = training_settings(batch=batch, iterations=iterations, precision=precision)
     with connected() as world:
         model = network(backbone)
-        for _ in range(2):  # the first one warms up
-            train(model, images, np.zeros(len(images), np.int16), label=label, settings=settings, world=world)
+        taken = [loop_seconds(model, images, labels, settings, world=world) for _ in range(2)]  # the first warms up
         if world.first:
-            print(json.dumps({"seconds": (waited() - began[0]) / iterations, "device": world.device.type}))
+            print(json.dumps({"seconds": taken[1], "device": world.device.type}))
 
 
 def seconds(processes: int, arguments: list[str]) -> tuple[float, str]:
@@ -55,16 +46,10 @@ def seconds(processes: int, arguments: list[str]) -> tuple[float, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--backbone", default="resnet18_half")
-    parser.add_argument("--height", type=int, default=64)
-    parser.add_argument("--width", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--iterations", type=int, default=60)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     arguments = vars(parser.parse_args())
     as_json, several, repeats = (arguments.pop(name) for name in ("json", "processes", "repeats"))

@@ -19,6 +19,7 @@ from reidlib.features import device
 from reidlib.images.augment import augment
 from reidlib.images.variation import Augmentation
 from reidlib.models.embedder import Architecture, Embedder, new_embedder
+from reidlib.training.distributed import ALONE, World
 from reidlib.training.loop import train
 from reidlib.training.memories import ClusterMemory
 from reidlib.training.settings import EpochLabels, Settings
@@ -32,6 +33,24 @@ def network(backbone: str, *, last_stride: int = 1) -> Embedder:
         backbone=backbone, last_stride=last_stride, pooling="gem", gem_power=3.0, batch_norm_group=64
     )
     return new_embedder(architecture, seed=0).to(device()).to(memory_format=torch.channels_last)
+
+
+def random_images(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two images to a cluster, of noise, and their labels."""
+    images = np.random.default_rng(0).integers(0, 256, (2 * CLUSTERS, height, width, 3)).astype(np.uint8)
+    return images, (np.arange(len(images)) % CLUSTERS).astype(np.int32)
+
+
+def options(description: str | None, *, batch: int = 64, iterations: int = 60) -> argparse.ArgumentParser:
+    """The command line that the benchmarks of training share; the precision is each one's own."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", default="resnet18_half")
+    parser.add_argument("--height", type=int, default=64)
+    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=batch)
+    parser.add_argument("--iterations", type=int, default=iterations)
+    parser.add_argument("--json", action="store_true")
+    return parser
 
 
 def waited() -> float:
@@ -64,16 +83,17 @@ def bare_seconds(model: Embedder, images: torch.Tensor, *, iterations: int, prec
     return (waited() - began) / iterations
 
 
-def loop_seconds(model: Embedder, images: np.ndarray, settings: Settings) -> float:
+def loop_seconds(
+    model: Embedder, images: np.ndarray, labels: np.ndarray, settings: Settings, *, world: World = ALONE
+) -> float:
     """Seconds a step of the loop, labelling left out."""
-    labels = (np.arange(len(images)) % CLUSTERS).astype(np.int32)
     labelled = [0.0]
 
     def label(*_: object) -> EpochLabels:
         labelled[0] = waited()
         return EpochLabels(labels, {})
 
-    train(model, images, np.zeros(len(images), np.int16), label=label, settings=settings)
+    train(model, images, np.zeros(len(images), np.int16), label=label, settings=settings, world=world)
     return (waited() - labelled[0]) / settings.iterations
 
 
@@ -101,15 +121,14 @@ def measure(
     compiled: bool = False, last_stride: int = 1,
 ) -> dict[str, float | str]:  # fmt: skip
     """Medians of alternating turns."""
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (2 * CLUSTERS, height, width, 3)).astype(np.uint8)
+    images, labels = random_images(height, width)
     fixed = torch.randn(batch, 3, height, width).to(device()).to(memory_format=torch.channels_last)
     model = network(backbone, last_stride=last_stride)
     settings = training_settings(batch=batch, iterations=iterations, precision=precision, compiled=compiled)
     bare, loop = [], []
     for turn in range(repeats + 1):
         pair = (bare_seconds(model, fixed, iterations=iterations, precision=precision),
-                loop_seconds(model, images, settings))  # fmt: skip
+                loop_seconds(model, images, labels, settings))  # fmt: skip
         if turn:
             bare.append(pair[0])
             loop.append(pair[1])
@@ -124,15 +143,9 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backbone", default="resnet18_half")
-    parser.add_argument("--height", type=int, default=64)
-    parser.add_argument("--width", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--iterations", type=int, default=60)
+    parser = options(__doc__)
     parser.add_argument("--last-stride", type=int, default=1)
     parser.add_argument("--precision", choices=["fp32", "bf16"], nargs="+", default=["fp32", "bf16"])
-    parser.add_argument("--json", action="store_true")
     arguments = vars(parser.parse_args())
     as_json = arguments.pop("json")
     for precision in arguments.pop("precision"):

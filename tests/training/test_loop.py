@@ -31,16 +31,6 @@ def settings(**changes):
     return Settings(**values | changes)
 
 
-@pytest.fixture(scope="module")
-def crops():
-    """48 images of 8 colours on 2 cameras: three each."""
-    generator = np.random.default_rng(0)
-    colours = generator.integers(30, 226, (8, 1, 1, 3))
-    noise = generator.integers(-30, 31, (8, 6, 32, 16, 3))
-    images = (colours[:, None] + noise).clip(0, 255).astype(np.uint8).reshape(48, 32, 16, 3)
-    return images, np.tile(np.int16([0, 0, 0, 1, 1, 1]), 8), np.repeat(np.int32(range(8)), 6)
-
-
 def fixed(labels):
     return lambda epoch, embeddings, world: EpochLabels(labels, {"clusters": float(labels.max() + 1)})
 

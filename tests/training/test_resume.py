@@ -25,16 +25,6 @@ SETTINGS = Settings(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def crops():
-    generator = np.random.default_rng(0)
-    colours = generator.integers(30, 226, (8, 1, 1, 3))
-    noise = generator.integers(-30, 31, (8, 6, 32, 16, 3))
-    images = (colours[:, None] + noise).clip(0, 255).astype(np.uint8).reshape(48, 32, 16, 3)
-    cameras = np.tile(np.int16([0, 0, 0, 1, 1, 1]), 8)
-    return images, cameras, np.where(cameras == 0, *np.repeat(np.int32(range(16)), 3).reshape(2, 24).repeat(2, 1))
-
-
 def label_by_embeddings(cameras):
     """Labels that depend on the embeddings, so that another embedding would be noticed."""
 
@@ -108,7 +98,8 @@ def test_a_crash_goes_on_from_the_last_checkpoint_and_a_finished_run_is_not_run_
 
 
 def test_cameras_that_were_trained_are_not_trained_again(crops, tmp_path, monkeypatch):
-    images, cameras, local = crops
+    images, cameras, people = crops
+    local = np.where(cameras == 0, people, people + 8)
     labelling = LocalLabelling(k1=4, k2=2, method={"name": "linkage", "images_per_cluster": 3.0}, keep="last")
 
     def per_camera(checkpoints):
