@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import report, seconds
-from benchmarks.step import network, options, random_images, training_settings
+from benchmarks.step import network, options, random_images, training_phase, training_settings
 from reidlib.training.checkpoint import Checkpoints
 from reidlib.training.loop import train
 from reidlib.training.settings import EpochLabels
@@ -25,13 +25,12 @@ def measure(
     """Medians of alternating turns of two epochs each."""
     images, labels = random_images(height, width)
     cameras = np.zeros(len(images), np.int16)
-    how = replace(training_settings(batch=batch, iterations=iterations, precision=precision), epochs=2)
+    how = replace(training_settings(iterations=iterations, precision=precision), epochs=2)
     model = network(backbone)
+    phases = [training_phase(lambda *_: EpochLabels(labels, {}), batch=batch)]
 
     def run(checkpoints: Checkpoints | None) -> None:
-        train(
-            model, images, cameras, label=lambda *_: EpochLabels(labels, {}), settings=how, checkpoints=checkpoints
-        )  # fmt: skip
+        train(model, images, cameras, phases=phases, settings=how, checkpoints=checkpoints)
 
     times: dict[str, list[float]] = {"with": [], "without": []}
     for turn in range(repeats + 1):

@@ -14,14 +14,14 @@ import torch
 
 from benchmarks.features import features
 from benchmarks.measure import report
-from benchmarks.step import network, options, training_settings, waited
+from benchmarks.step import network, options, training_phase, training_settings, waited
 from reidlib.training.labellers import GlobalLabelling, global_labels
 from reidlib.training.loop import train
 from reidlib.training.settings import EpochLabels
 
 LABELLING = GlobalLabelling(
-    k1=30, k2=6, method={"name": "dbscan", "eps": 0.6, "min_samples": 4}, camera_centering=False, nodes="all",
-    link_k=15, link_min_similarity=0.5,
+    k1=30, k2=6, original_weight=0.0, method={"name": "dbscan", "eps": 0.6, "min_samples": 4}, camera_similarity=0.0,
+    camera_centering=False, nodes="all", link_k=15, link_min_similarity=0.5,
 )  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def measure(
     planted, _, _ = features(images, preset="late", d=model.dimension)
     cameras = (np.arange(images) % 6).astype(np.int16)
     local = (np.arange(images) // 4).astype(np.int32)
-    settings = replace(training_settings(batch=batch, iterations=iterations, precision=precision), epochs=2)
+    settings = replace(training_settings(iterations=iterations, precision=precision), epochs=2)
     marks: list[float] = []
 
     def label(*_: object) -> EpochLabels:
@@ -43,7 +43,7 @@ def measure(
         marks.append(waited())
         return found
 
-    train(model, crops, cameras, label=label, settings=settings)
+    train(model, crops, cameras, phases=[training_phase(label, batch=batch)], settings=settings)
     ended = waited()
     labelling, training = marks[3] - marks[2], ended - marks[3]
     first_training_and_extraction = marks[2] - marks[1]

@@ -27,7 +27,7 @@ from reidlib.labels.dbscan import dbscan
 from reidlib.neighbours.jaccard import jaccard_distance
 from reidlib.neighbours.search import nearest
 from reidlib.retrieval.metrics import evaluate
-from reidlib.training.memories import ClusterMemory
+from reidlib.training.centres import move_centres
 
 FULL = {"height": 256, "width": 128, "batch": 256}
 SMALL = {"height": 64, "width": 32, "batch": 32}
@@ -48,11 +48,11 @@ def checked(*, quick: bool) -> dict[str, float]:
     found["Jaccard distances"] = float(abs(graphs[0] - graphs[1]).max())
     labels = [dbscan(graph, eps=0.6, min_samples=4) for graph in graphs]
     found["DBSCAN labels that differ"] = float((labels[0] != labels[1]).sum())
-    memory, twin = (ClusterMemory(torch.randn(700, 2048, generator=torch.manual_seed(0)), momentum=0.1) for _ in "ab")
-    batch, targets = torch.from_numpy(embeddings[:256]), torch.arange(256) % 100
-    memory.to(where).update(batch.to(where), targets)
-    twin.update(batch, targets)
-    found["memory"] = float((memory.centres.cpu() - twin.centres).abs().max())
+    centres = torch.nn.functional.normalize(torch.randn(700, 2048, generator=torch.manual_seed(0)))
+    batch, targets, moved = torch.from_numpy(embeddings[:256]), np.arange(256) % 100, centres.to(where, copy=True)
+    move_centres(moved, batch.to(where), targets, momentum=0.1)
+    move_centres(centres, batch, targets, momentum=0.1)
+    found["memory"] = float((moved.cpu() - centres).abs().max())
     crops = np.random.default_rng(0).integers(0, 256, (64, 128, 64, 3)).astype(np.uint8)
     settings = Augmentation(gain=0.2, offset=0.1)
     draws = draw(np.random.default_rng(1), 64, height=128, width=64, settings=settings)

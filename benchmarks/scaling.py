@@ -23,10 +23,12 @@ from reidlib.training.distributed import connected
 def inside(*, backbone: str, height: int, width: int, batch: int, iterations: int, precision: str) -> None:
     """Train in this process as one of several; the first prints seconds a step."""
     images, labels = random_images(height, width)
-    settings = training_settings(batch=batch, iterations=iterations, precision=precision)
+    settings = training_settings(iterations=iterations, precision=precision)
     with connected() as world:
         model = network(backbone)
-        taken = [loop_seconds(model, images, labels, settings, world=world) for _ in range(2)]  # the first warms up
+        taken = [
+            loop_seconds(model, images, labels, settings, batch=batch, world=world) for _ in range(2)
+        ]  # the first warms up
         if world.first:
             print(json.dumps({"seconds": taken[1], "device": world.device.type}))
 

@@ -18,11 +18,12 @@ from benchmarks.measure import report
 from reidlib.features import device
 from reidlib.images.augment import augment
 from reidlib.images.variation import Augmentation
-from reidlib.models.embedder import Architecture, Embedder, new_embedder
+from reidlib.models.embedder import Architecture, Embedder, Features, new_embedder
 from reidlib.training.distributed import ALONE, World
 from reidlib.training.loop import train
-from reidlib.training.memories import ClusterMemory
-from reidlib.training.settings import EpochLabels, Settings
+from reidlib.training.settings import EpochLabels, Labeller, Phase, Settings
+from reidlib.training.term import Batch, Start
+from reidlib.training.terms.cluster_memory import ClusterMemory
 
 CLUSTERS = 128
 IMAGES_PER_CLUSTER = 4
@@ -60,12 +61,19 @@ def waited() -> float:
     return perf_counter()
 
 
-def training_settings(*, batch: int, iterations: int, precision: str, compiled: bool = False) -> Settings:
+def training_settings(*, iterations: int, precision: str, compiled: bool = False) -> Settings:
     return Settings(
-        epochs=1, iterations=iterations, clusters_per_batch=batch // IMAGES_PER_CLUSTER,
-        images_per_cluster=IMAGES_PER_CLUSTER, learning_rate=1e-4, weight_decay=5e-4, decay_every=20, decay_factor=0.1,
-        temperature=0.05, momentum=0.1, within_cameras=False, augmentation=Augmentation(gain=0.2, offset=0.1),
-        precision=precision, compile=compiled, clip_norm=None, log_every=50, device_memory_gib=16.0, seed=0,
+        epochs=1, iterations=iterations, optimiser="adam", learning_rate=1e-4, backbone_rate=1.0, weight_decay=5e-4,
+        warm_up=0, warm_up_from=0.01, decay_at=[], decay_factor=0.1, cosine=False,
+        augmentation=Augmentation(gain=0.2, offset=0.1), precision=precision, compile=compiled, clip_norm=None,
+        log_every=50, device_memory_gib=16.0, seed=0,
+    )  # fmt: skip
+
+
+def training_phase(label: Labeller, *, batch: int) -> Phase:
+    return Phase(
+        label=label, loss={"cluster_memory": {}}, sampling="mixed", clusters_per_batch=batch // IMAGES_PER_CLUSTER,
+        images_per_cluster=IMAGES_PER_CLUSTER, local=False,
     )  # fmt: skip
 
 
@@ -76,7 +84,7 @@ def bare_seconds(model: Embedder, images: torch.Tensor, *, iterations: int, prec
     began = waited()
     for _ in range(iterations):
         with torch.autocast(device().type, torch.bfloat16, enabled=precision == "bf16"):
-            loss = model(images).sum()
+            loss = model(images).embeddings.sum()
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
@@ -84,7 +92,7 @@ def bare_seconds(model: Embedder, images: torch.Tensor, *, iterations: int, prec
 
 
 def loop_seconds(
-    model: Embedder, images: np.ndarray, labels: np.ndarray, settings: Settings, *, world: World = ALONE
+    model: Embedder, images: np.ndarray, labels: np.ndarray, settings: Settings, *, batch: int, world: World = ALONE
 ) -> float:
     """Seconds a step of the loop, labelling left out."""
     labelled = [0.0]
@@ -93,26 +101,38 @@ def loop_seconds(
         labelled[0] = waited()
         return EpochLabels(labels, {})
 
-    train(model, images, np.zeros(len(images), np.int16), label=label, settings=settings, world=world)
+    phases = [training_phase(label, batch=batch)]
+    train(model, images, np.zeros(len(images), np.int16), phases=phases, settings=settings, world=world)
     return (waited() - labelled[0]) / settings.iterations
 
 
-def part_seconds(model: Embedder, images: np.ndarray, settings: Settings, *, iterations: int) -> dict[str, float]:
+def part_seconds(
+    model: Embedder, images: np.ndarray, labels: np.ndarray, settings: Settings, *, batch: int
+) -> dict[str, float]:
     """Seconds a step of making the batch, and of the memory's scores and update, each on its own."""
-    generator, batch = np.random.default_rng(0), settings.batch_size
+    generator, iterations = np.random.default_rng(0), settings.iterations
     rows = generator.integers(0, len(images), batch)
     source = torch.from_numpy(images).to(device()) if device().type == "cuda" else images
     began = waited()
     for _ in range(iterations):
         augment(source, generator, settings=settings.augmentation, rows=rows, channels_last=True)
     data = (waited() - began) / iterations
-    memory = ClusterMemory(torch.randn(CLUSTERS, model.dimension), momentum=0.1).to(device())
-    features = torch.nn.functional.normalize(torch.randn(batch, model.dimension), dim=1).to(device())
-    labels = torch.arange(batch // IMAGES_PER_CLUSTER).repeat_interleave(IMAGES_PER_CLUSTER)
+    memory, cameras = ClusterMemory(), np.zeros(len(images), np.int64)
+    embeddings = torch.nn.functional.normalize(torch.randn(len(images), model.dimension), dim=1).numpy()
+    memory.begin(
+        Start(
+            epoch=0, embeddings=embeddings, labels=labels, cameras=cameras, local=False, renewed=True, device=device()
+        )
+    )
+    features = torch.randn(batch, 1, model.dimension).to(device())
+    one = Batch(
+        epoch=0, first=Features(features, features), second=None, rows=rows, labels=labels[rows].astype(np.int64),
+        cameras=cameras[rows], generator=generator,
+    )  # fmt: skip
     began = waited()
     for _ in range(iterations):
-        memory.scores(features)
-        memory.update(features, labels)
+        memory(one)
+        memory.update(one)
     return {"data": data, "memory": (waited() - began) / iterations}
 
 
@@ -124,16 +144,16 @@ def measure(
     images, labels = random_images(height, width)
     fixed = torch.randn(batch, 3, height, width).to(device()).to(memory_format=torch.channels_last)
     model = network(backbone, last_stride=last_stride)
-    settings = training_settings(batch=batch, iterations=iterations, precision=precision, compiled=compiled)
+    settings = training_settings(iterations=iterations, precision=precision, compiled=compiled)
     bare, loop = [], []
     for turn in range(repeats + 1):
         pair = (bare_seconds(model, fixed, iterations=iterations, precision=precision),
-                loop_seconds(model, images, labels, settings))  # fmt: skip
+                loop_seconds(model, images, labels, settings, batch=batch))  # fmt: skip
         if turn:
             bare.append(pair[0])
             loop.append(pair[1])
     whole = float(np.median(loop))
-    parts = part_seconds(model, images, settings, iterations=iterations)
+    parts = part_seconds(model, images, labels, settings, batch=batch)
     return {
         "backbone": backbone, "size": f"{height}x{width}", "batch": batch, "precision": precision,
         "compiled": str(compiled), "bare_images_per_second": batch / float(np.median(bare)),

@@ -34,10 +34,24 @@ def composed(overrides: list[str], *, conf: Path = CONF) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
+def check(values: dict[str, Any]) -> None:
+    """Check composed values against the schema, and the losses against the terms they choose.
+
+    Raises:
+        ValueError: naming every key that does not fit.
+    """
+    from reidlib.training.objective import Objective  # imports torch, which composing alone does without
+
+    params = parse(values)
+    for name, section in (("train_intra", params.train_intra), ("train_inter", params.train_inter)):
+        if section.epochs:
+            Objective(section.phase_values()["loss"], where=f"{name}.loss")
+
+
 def main(overrides: list[str], *, path: Path = Path("params.yaml")) -> None:
     """Write params.yaml as DVC's own composition writes it, after checking it against the schema."""
     values = composed(overrides)
-    parse(values)
+    check(values)
     with atomic_file(path) as temporary:
         OmegaConf.save(OmegaConf.create(values), temporary)
     print(f"wrote {path}: dataset {values['dataset']['name']}; now: dvc repro")

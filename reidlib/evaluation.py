@@ -42,6 +42,11 @@ class TrainedRun:
     embeddings: Mapping[str, Embeddings]
 
 
+def was_trained(curves: Path) -> bool:
+    """Return whether a training stage's curves have an epoch; it may have been told to train none."""
+    return len(pd.read_csv(curves)) > 0
+
+
 def read_run(
     folder: Path, curves: Path, *, images: pd.Series, crops: Mapping[str, UInt8[np.ndarray, "_ h w 3"]], flip: bool
 ) -> TrainedRun:

@@ -63,9 +63,9 @@ def embed(
             source, rows=some, mean=IMAGENET_MEAN, std=IMAGENET_STD, size_px=model.size_of(images), channels_last=True
         ).to(where)
         with torch.autocast(where.type, torch.bfloat16, enabled=bf16):
-            embedded = model(batch)
+            embedded = model(batch).embeddings
             if flip:
-                embedded = torch.nn.functional.normalize(embedded + model(batch.flip(3)), dim=1)
+                embedded = torch.nn.functional.normalize(embedded + model(batch.flip(3)).embeddings, dim=1)
         embeddings[start : start + len(some)] = embedded.cpu().numpy()
     model.train(training)
     broken = int((~np.isfinite(embeddings).all(axis=1)).sum())

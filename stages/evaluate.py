@@ -11,6 +11,7 @@ from reidlib.evaluation import (
     read_run,
     retrieval_report,
     unlabelled_values,
+    was_trained,
 )
 from reidlib.features import open_embeddings
 from reidlib.images.packing import open_split
@@ -36,6 +37,8 @@ def main(
     values: dict[str, float] = {}
     tables: dict[str, pd.DataFrame] = {}
     for name, folder in {"intra": intra, "inter": inter}.items():
+        if not was_trained(curves / f"train_{name}.csv"):
+            continue
         trained = read_run(folder, curves / f"train_{name}.csv", images=ids, crops=crops, flip=flip)
         embedded[name] = dict(trained.embeddings)
         values |= unlabelled_values(name, embedded[name]["train"], trained.labels, cameras, **params.jaccard())

@@ -6,6 +6,7 @@ from reidlib.artifacts import atomic_folder
 from reidlib.features import device, initial_embeddings, write_embeddings
 from reidlib.images.packing import open_split
 from reidlib.images.table import read_index
+from reidlib.images.training import cameras_in
 from reidlib.models.embedder import Architecture, new_embedder, save_embedder
 from reidlib.models.weights import load_weights
 from reidlib.params import load_params
@@ -15,10 +16,11 @@ from stages import run, write_metrics
 def main(*, images: Path, weights: Path, features: Path, metrics: Path) -> None:
     """Load or draw the starting weights and embed every image with them."""
     params = load_params()
-    model = new_embedder(Architecture(**params.model.values()), seed=params.seed)
-    load_weights(model, params.extract.weights, folder=weights)
-    model.to(device())
     index = read_index(images)
+    architecture = Architecture(**params.model.values(), cameras=cameras_in(images, **params.cameras()))
+    model = new_embedder(architecture, seed=params.seed)
+    load_weights(model, params.extract.weights, folder=weights, strict=params.extract.strict)
+    model.to(device())
     with atomic_folder(features) as folder:
         save_embedder(model, folder / "model.safetensors")
         for split in index["split"].unique():

@@ -24,11 +24,12 @@ def main(
     crops, first = open_split(images, "train"), read_labels(labels, images=ids)
     model = load_embedder(features / "model.safetensors")
     labelling = LocalLabelling(**params.cluster.values(), keep=params.train_intra.keep)
-    how = settings(params, params.train_intra, within_cameras=True)
-    minutes = params.compute.checkpoint_minutes
-    with training(scratch, [images, features, labels], [repr(how), repr(labelling)], minutes=minutes) as (world, saved):
-        train = SHARING[params.train_intra.sharing]
-        trained = train(model, crops, cameras, first, labelling=labelling, settings=how, world=world, checkpoints=saved)
+    how, phase = settings(params, params.train_intra), params.train_intra.phase_values()
+    values, minutes = [repr(how), repr(labelling), phase], params.compute.checkpoint_minutes
+    with training(scratch, [images, features, labels], values, minutes=minutes) as (world, saved):
+        trained = SHARING[params.train_intra.sharing](
+            model, crops, cameras, first, labelling=labelling, phase=phase, settings=how, world=world, checkpoints=saved
+        )
         if not world.first:
             return
         with atomic_folder(intra) as folder:

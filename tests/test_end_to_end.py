@@ -172,7 +172,7 @@ def test_wrong_parameters_and_clusterings_stop_with_what_to_do(clone):
     output = run(clone, "dvc", "exp", "run", "-S", "train_inter.epochs=many", *(f"-S{v}" for v in TINY[:6]), ok=False)
     assert "train_inter.epochs" in output and "'many'" in output
     other = [
-        "refine/method=dbscan",
+        "clustering@refine.method=dbscan",
         "refine.method.eps=0.001",
         "refine.method.min_samples=50",
         *(v for v in TINY if "method" not in v),

@@ -1,6 +1,7 @@
 """dvc.yaml says all that a result depends on, no more and no less, and no identity reaches training."""
 
 import ast
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -98,10 +99,15 @@ def test_a_stage_tracks_the_parameters_it_reads(stage):
     assert unread <= {"dataset.name"}, f"tracked but not read: {unread}"
 
 
+def _words(paths: list[str]) -> list[str]:
+    return [word for path in paths for word in re.split(r"(\$\{[^}]*\})", path)]
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_only_evaluate_depends_on_identities_but_in_recipes_that_say_supervised(recipe):
-    supervision = composed([f"recipe={recipe}"])["supervision"]
-    deps = {name: " ".join(stage["deps"]).replace("${supervision}", supervision) for name, stage in STAGES.items()}
+    values = composed([f"recipe={recipe}"])
+    chosen = {"${supervision}": values["supervision"], "${source.identities}": values["source"]["identities"]}
+    deps = {name: " ".join(chosen.get(word, word) for word in _words(stage["deps"])) for name, stage in STAGES.items()}
     users = {name for name, paths in deps.items() if "identities" in paths}
     assert users == ({"evaluate", "cluster", "refine"} if "supervised" in recipe else {"evaluate"})
 
@@ -117,7 +123,7 @@ def test_no_other_stage_reads_identities():
      {"refine": {"method": {"name": "identities"}}}],
 )  # fmt: skip
 def test_identities_are_labels_in_the_supervised_recipe_alone(override):
-    with pytest.raises(ValueError, match="identities are labels in the recipe `supervised` alone"):
+    with pytest.raises(ValueError, match="identities are labels in recipes whose name says supervised"):
         parse(composed([]) | {key: composed([])[key] | value if isinstance(value, dict) else value
                               for key, value in override.items()})  # fmt: skip
 
@@ -146,9 +152,9 @@ def test_every_recipe_and_dataset_composes(recipe, dataset):
 
 
 @pytest.mark.parametrize("section", ["cluster", "refine"])
-@pytest.mark.parametrize("method", ["dbscan", "linkage", "infomap", "kmeans", "self_paced"])
+@pytest.mark.parametrize("method", ["dbscan", "linkage", "infomap", "kmeans", "self_paced", "bottom_up"])
 def test_every_method_composes_in_every_section(section, method):
-    params = parse(composed([f"{section}/method={method}"]))
+    params = parse(composed([f"clustering@{section}.method={method}"]))
     assert getattr(params, section).method.name == method
 
 

@@ -76,6 +76,35 @@ def camera_pk_batches(
     return (next(streams[camera]) for camera in order.tolist())
 
 
+def every_camera_pk_batches(
+    labels: Labels,
+    cameras: Labels,
+    *,
+    identities_per_batch: int,
+    images_per_identity: int,
+    batches: int,
+    generator: np.random.Generator,
+) -> Iterator[Int64[np.ndarray, "b"]]:
+    """Yield batches with P clusters of K images from every camera that has a cluster, camera after camera.
+
+    Inside a camera clusters are drawn as in `pk_batches`, whose arguments and errors are the same; [Xuan & Zhang,
+    TPAMI 2022] train inside cameras so.
+
+    Yields:
+        cameras * P * K rows of `labels`.
+    """
+    rows = _check(labels, cameras, identities_per_batch, images_per_identity, batches)
+    names, which = np.unique(cameras[rows], return_inverse=True)
+    streams = [
+        _batches(_Clusters(rows[which == i], labels, cameras), identities_per_batch, images_per_identity, batches, own)
+        for i, own in enumerate(generator.spawn(len(names)))
+    ]
+    return (np.concatenate(parts) for parts in zip(*streams, strict=True))
+
+
+SAMPLINGS = {"mixed": pk_batches, "camera": camera_pk_batches, "every_camera": every_camera_pk_batches}
+
+
 def _check(labels: Labels, cameras: Labels, identities: int, images: int, batches: int) -> Int64[np.ndarray, "m"]:
     """Return the rows that have a cluster."""
     if len(labels) != len(cameras):

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int16, Int32
+from jaxtyping import Int16, Int32, UInt8
 
+from reidlib.images.packing import open_split
 from reidlib.images.table import known_identities, read_identities, read_index, split_rows
 
 
@@ -26,6 +27,11 @@ def read_training(images: Path, *, camera_labels: bool) -> tuple[pd.Series, Int1
     return rows["image"], cameras if camera_labels else np.zeros_like(cameras)
 
 
+def cameras_in(images: Path, *, camera_labels: bool) -> int:
+    """Return one more than the highest camera number of the training images (1 without camera labels)."""
+    return int(read_training(images, camera_labels=camera_labels)[1].max()) + 1
+
+
 def training_identities(identities: Path, images: Path) -> Int32[np.ndarray, "n"]:
     """Return the identities of the training images, in the order of their array; 0 or -1 where not known.
 
@@ -37,3 +43,31 @@ def training_identities(identities: Path, images: Path) -> Int32[np.ndarray, "n"
     """
     index = read_index(images)
     return known_identities(split_rows(index, "train")["image"], read_identities(identities, index))
+
+
+def with_source(
+    crops: UInt8[np.ndarray, "n h w 3"], cameras: Int16[np.ndarray, "n"], images: Path, identities: Path
+) -> tuple[UInt8[np.ndarray, "m h w 3"], Int16[np.ndarray, "m"], Int32[np.ndarray, "k"]]:
+    """Return the training images and cameras followed by those of another dataset, and the identities of the latter.
+
+    All are held in memory. The other dataset's cameras are numbered after these.
+
+    Args:
+        crops: packed training images.
+        cameras: of them.
+        images: the other dataset's images folder.
+        identities: what `unzip` wrote apart for it.
+
+    Raises:
+        ValueError: where the other images are packed in another size.
+    """
+    other = open_split(images, "train")
+    if other.shape[1:] != crops.shape[1:]:
+        raise ValueError(
+            f"{images}: expected images of {crops.shape[1]} x {crops.shape[2]} pixels, as the dataset to train on has "
+            f"them, found {other.shape[1]} x {other.shape[2]}; unzip both with the same unzip.height_px and width_px"
+        )
+    _, theirs = read_training(images, camera_labels=True)
+    numbered = (theirs - theirs.min() + cameras.max() + 1).astype(np.int16)
+    people = training_identities(identities, images)
+    return np.concatenate([crops, other]), np.concatenate([cameras, numbered]), people

@@ -1,49 +1,34 @@
 """Labels from embeddings: one function for all cameras together, one for each camera on its own."""
 
-import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Int32
 
-from reidlib.labels.dbscan import dbscan, resolve_eps
+from reidlib.labels.blending import blended
 from reidlib.labels.graphs import Distances, block_diagonal
 from reidlib.labels.guards import check_labels
-from reidlib.labels.infomap_clusters import infomap
-from reidlib.labels.kmeans import kmeans
-from reidlib.labels.linkage import linkage, resolve_cut
+from reidlib.labels.methods import (
+    EMBEDDING_METHODS,
+    GRAPH_METHODS,
+    METHODS,
+    checked_method,
+    parameter_to_move,
+    radius,
+    resolved,
+    takes,
+)
 from reidlib.labels.numbering import group_numbers, number_clusters
-from reidlib.labels.selfpaced import DEFAULT_GAP, self_paced
 from reidlib.neighbours.blocks import Array
 from reidlib.neighbours.jaccard import jaccard_from_neighbours
 from reidlib.neighbours.search import Search, nearest, on_gpu
 from reidlib.progress import progress
 
-GRAPH_METHODS: dict[str, Callable[..., Int32[np.ndarray, "n"]]] = {
-    "dbscan": dbscan,
-    "linkage": linkage,
-    "self_paced": self_paced,
-}
-"""Methods on the sparse Jaccard graph: method(distances, **settings) -> labels."""
-
-EMBEDDING_METHODS: dict[str, Callable[..., Int32[np.ndarray, "n"]]] = {"infomap": infomap, "kmeans": kmeans}
-"""Methods on the embeddings: method(embeddings, seed=seed, **settings) -> labels; infomap takes a `search` too."""
-
-METHODS: dict[str, Callable[..., Int32[np.ndarray, "n"]]] = GRAPH_METHODS | EMBEDDING_METHODS
-
-GIVEN = ("distances", "embeddings", "seed", "search")
-"""What a method is given beside its settings."""
-
-_PARAMETER_TO_MOVE = {
-    "dbscan": ("eps", "quantile"),
-    "linkage": ("n_clusters", "images_per_cluster", "distance_threshold", "quantile"),
-    "self_paced": ("eps",),
-    "infomap": ("min_similarity",),
-    "kmeans": ("n_clusters", "images_per_cluster"),
-}
+Labels = Int[np.ndarray, "n"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +37,7 @@ class Clustering:
 
     Attributes:
         labels: int32, -1 = outlier, clusters numbered without gaps.
-        distances: the sparse Jaccard graph, where the method uses one.
+        distances: the sparse Jaccard graph, blended where that was asked for, where the method uses one.
         complete: whether ``distances`` holds every pair below 1, which an exact silhouette needs.
         chosen: settings that were derived from the data: eps of "auto" or a quantile, the linkage's cut.
     """
@@ -65,11 +50,12 @@ class Clustering:
 
 def neighbours_needed(method: Mapping[str, Any], *, k1: int) -> int:
     """How many neighbours of each row, itself included, ``cluster`` searches for; 0 where it needs none."""
-    name, settings = _checked(method)
+    name, settings = checked_method(method)
     if name in GRAPH_METHODS:
         return k1
-    parameters = inspect.signature(METHODS[name]).parameters
-    return int(settings.get("k1", parameters["k1"].default)) if "search" in parameters else 0
+    if not takes(name, "search"):
+        return 0
+    return int(settings.get("k1", signature(METHODS[name]).parameters["k1"].default))
 
 
 def cluster(
@@ -81,6 +67,8 @@ def cluster(
     seed: int,
     complete: bool = False,
     search: Search = nearest,
+    original_weight: float = 0.0,
+    previous: Labels | None = None,
 ) -> Clustering:
     """Clusters of all rows together.
 
@@ -95,15 +83,27 @@ def cluster(
         seed: for the methods that draw (infomap, kmeans).
         complete: keep every distance below 1 even where the method needs only those within its radius.
         search: finds ``neighbours_needed`` neighbours; ``remembered(found)`` where the caller has searched before.
+        original_weight: share of the original distance in the graph's (``blended``), for the methods that use a graph.
+        previous: the labels of the epoch before, for the method that goes on from them (bottom_up).
 
     Raises:
         ValueError: on an unknown method or setting, on bad embeddings, or labels that ``check_labels`` refuses.
     """
-    name, settings = _checked(method)
+    name, settings = checked_method(method)
     if neighbours_needed(method, k1=k1):
         embeddings = on_gpu(embeddings)
-    result = _clustered(embeddings, k1=k1, k2=k2, method=method, seed=seed, complete=complete, search=search)
-    check_labels(result.labels, parameter=_parameter(name, settings), distances=result.distances)
+    result = _clustered(
+        embeddings,
+        k1=k1,
+        k2=k2,
+        method=method,
+        seed=seed,
+        complete=complete,
+        search=search,
+        original_weight=original_weight,
+        previous=previous,
+    )
+    check_labels(result.labels, parameter=parameter_to_move(name, settings), distances=result.distances)
     return result
 
 
@@ -116,11 +116,14 @@ def local_clusters(
     method: Mapping[str, Any],
     seed: int,
     search: Search = nearest,
+    original_weight: float = 0.0,
+    previous: Labels | None = None,
 ) -> Clustering:
     """Clusters camera by camera (in the order of their numbers); no cluster spans two cameras.
 
     k1 and k2 are lowered, with a warning, where a camera has no more images than that. The images of a camera that
-    has fewer than three are outliers: they have no neighbours to share. `search` is called with each camera's rows.
+    has fewer than three are outliers: they have no neighbours to share. `search` is called with each camera's rows;
+    `original_weight` and `previous` are as in ``cluster``.
 
     Returns:
         labels unique over the cameras, numbered by first appearance; the distances of all rows, complete, pairs on
@@ -129,7 +132,7 @@ def local_clusters(
     Raises:
         ValueError: as ``cluster``; the guards look at all cameras together.
     """
-    name, settings = _checked(method)
+    name, settings = checked_method(method)
     labels = np.full(len(embeddings), -1, dtype=np.int64)
     blocks: list[tuple[Int[np.ndarray, "m"], Distances]] = []
     chosen: dict[str, float | int] = {}
@@ -137,28 +140,43 @@ def local_clusters(
         embeddings = on_gpu(embeddings)
     for camera, rows in _cameras_rows(embeddings, cameras):
         fitting = lowered(k1, k2, method, images=len(rows), where=f"camera {camera}")
-        part = _clustered(embeddings[rows], **fitting, seed=seed, complete=True, search=search)
+        part = _clustered(
+            embeddings[rows],
+            **fitting,
+            seed=seed,
+            complete=True,
+            search=search,
+            original_weight=original_weight,
+            previous=None if previous is None else previous[rows],
+        )
         labels[rows] = np.where(part.labels >= 0, part.labels + (labels.max() + 1), -1)
         chosen |= {f"{setting}/{camera}": value for setting, value in part.chosen.items()}
         if part.distances is not None:
             blocks.append((rows, part.distances))
     distances = block_diagonal(len(embeddings), blocks) if name in GRAPH_METHODS else None
     result = Clustering(number_clusters(labels), distances, complete=distances is not None, chosen=chosen)
-    check_labels(result.labels, parameter=_parameter(name, settings), distances=distances)
+    check_labels(result.labels, parameter=parameter_to_move(name, settings), distances=distances)
     return result
 
 
 def local_distances(
-    embeddings: Float[Array, "n d"], cameras: Int[np.ndarray, "n"], *, k1: int, k2: int, search: Search = nearest
+    embeddings: Float[Array, "n d"],
+    cameras: Int[np.ndarray, "n"],
+    *,
+    k1: int,
+    k2: int,
+    search: Search = nearest,
+    original_weight: float = 0.0,
 ) -> Distances:
-    """The distances of ``local_clusters`` without clusters: each camera's complete Jaccard graph, in one."""
+    """The distances of ``local_clusters`` without clusters: each camera's complete graph, in one."""
     embeddings = on_gpu(embeddings)
     blocks = []
     for camera, rows in _cameras_rows(embeddings, cameras):
         fitting = lowered(k1, k2, {}, images=len(rows), where=f"camera {camera}")
         part = embeddings[rows]
         similarities, indices = search(part, k=fitting["k1"])
-        blocks.append((rows, jaccard_from_neighbours(part, indices, k2=fitting["k2"], similarities=similarities)))
+        graph = jaccard_from_neighbours(part, indices, k2=fitting["k2"], similarities=similarities)
+        blocks.append((rows, blended(graph, part, original_weight=original_weight)))
     return block_diagonal(len(embeddings), blocks)
 
 
@@ -179,28 +197,6 @@ def _cameras_rows(
             yield int(camera), rows
 
 
-def _checked(method: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The method's name and settings, both known."""
-    settings = dict(method)
-    name = settings.pop("name", None)
-    if name not in METHODS:
-        raise ValueError(f"clustering method: expected a name among {sorted(METHODS)}, found {name!r}")
-    parameters = inspect.signature(METHODS[name]).parameters
-    known = {key: value.default for key, value in parameters.items() if key not in GIVEN}
-    if unknown := sorted(set(settings) - set(known)):
-        raise ValueError(f"{name}: unknown setting {', '.join(unknown)}; known: {', '.join(known)}")
-    if missing := [key for key, default in known.items() if default is inspect.Parameter.empty and key not in settings]:
-        raise ValueError(f"{name}: missing setting {', '.join(missing)}; known: {', '.join(known)}")
-    return name, settings
-
-
-def _parameter(name: str, settings: Mapping[str, Any]) -> str:
-    """The parameter that moves this method's number of clusters."""
-    given = [key for key in _PARAMETER_TO_MOVE[name] if settings.get(key) is not None]
-    key = given[0] if given else _PARAMETER_TO_MOVE[name][0]
-    return f"{name}'s {key} (now {settings.get(key, 'its default')})"
-
-
 def _clustered(
     embeddings: Float[Array, "n d"],
     *,
@@ -210,37 +206,26 @@ def _clustered(
     seed: int,
     complete: bool,
     search: Search,
+    original_weight: float,
+    previous: Labels | None,
 ) -> Clustering:
     """``cluster`` without the guards."""
-    name, settings = _checked(method)
+    name, settings = checked_method(method)
     if name in EMBEDDING_METHODS:
-        given = {"search": search} if neighbours_needed(method, k1=k1) else {}
-        return Clustering(EMBEDDING_METHODS[name](embeddings, seed=seed, **given, **settings))
-    radius = 1.0 if complete else _radius(name, settings)
+        if original_weight:
+            raise ValueError(f"{name} uses no Jaccard distance: expected original_weight 0, found {original_weight}")
+        if takes(name, "search"):
+            settings["search"] = search
+        return Clustering(EMBEDDING_METHODS[name](embeddings, seed=seed, **settings))
+    farthest = 1.0 if complete or original_weight else radius(name, settings)  # blended, far pairs may come near
     similarities, indices = search(embeddings, k=k1)
-    distances = jaccard_from_neighbours(embeddings, indices, k2=k2, max_distance=radius, similarities=similarities)
-    resolved = _resolved(name, settings, distances)
-    labels = GRAPH_METHODS[name](distances, **resolved)
-    chosen = {key: value for key, value in resolved.items() if settings.get(key) != value}
-    return Clustering(labels, distances, complete=radius >= 1, chosen=chosen)
-
-
-def _radius(name: str, settings: Mapping[str, Any]) -> float:
-    """The largest distance that the method looks at, 1 where it must see them all."""
-    eps = settings.get("eps")
-    if name not in ("dbscan", "self_paced") or not isinstance(eps, int | float):
-        return 1.0
-    gap = settings.get("gap", DEFAULT_GAP) if name == "self_paced" else 0.0
-    return min(1.0, float(eps) + float(gap))
-
-
-def _resolved(name: str, settings: dict[str, Any], distances: Distances) -> dict[str, Any]:
-    """The settings with numbers in the place of "auto", quantiles and images per cluster."""
-    if name == "dbscan":
-        return {"min_samples": settings["min_samples"], "eps": resolve_eps(distances, **settings)}
-    if name == "linkage":
-        return dict(resolve_cut(distances, **settings))
-    return {**settings, "eps": resolve_eps(distances, min_samples=settings["min_samples"], eps=settings["eps"])}
+    graph = jaccard_from_neighbours(embeddings, indices, k2=k2, max_distance=farthest, similarities=similarities)
+    distances = blended(graph, embeddings, original_weight=original_weight)
+    fitting = resolved(name, settings, distances)
+    given = {"previous": previous} if takes(name, "previous") else {}
+    labels = GRAPH_METHODS[name](distances, **given, **fitting)
+    chosen = {key: value for key, value in fitting.items() if settings.get(key) != value}
+    return Clustering(labels, distances, complete=farthest >= 1, chosen=chosen)
 
 
 def lowered(k1: int, k2: int, method: Mapping[str, Any], *, images: int, where: str) -> dict[str, Any]:

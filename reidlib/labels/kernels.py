@@ -1,12 +1,17 @@
-"""Numba kernels over CSR distance graphs: DBSCAN, k-th distances, silhouette.
+"""Numba kernels over CSR distance graphs: DBSCAN, k-th distances, silhouette, blending; and over pairs of rows.
 
-All take (starts int64, columns int32, values float32). The parallel loop writes one row at a time, so results do not
-depend on the number of threads; the others read memory once, and compile faster as they are. The diagonal may be
-stored or not: a row is always its own neighbour at 0.
+Graphs are (starts int64, columns int32, values float32). The parallel loop and those that take a range of rows write
+one row at a time, so results do not depend on the number of threads; the others read memory once, and compile faster as
+they are. The diagonal may be stored or not: a row is always its own neighbour at 0.
 """
 
 import numpy as np
 from numba import njit, prange
+
+from reidlib.neighbours.search_kernels import dot
+
+LEAST = np.float32(2.0**-24)
+"""How far apart two rows are at least: exact zeros are kept for the diagonal."""
 
 
 @njit(cache=True, nogil=True)
@@ -127,3 +132,67 @@ def silhouettes(
                 result[i] = (outside - inside) / largest
             sums[own] = 0.0
     return result
+
+
+@njit(cache=True, nogil=True)
+def join(first: np.ndarray, second: np.ndarray, roots: np.ndarray, merges: int) -> int:
+    """Join the pairs' clusters in the order of the pairs; roots[c] becomes c's lowest member. Returns merges left."""
+    for p in range(len(first)):
+        if merges == 0:
+            break
+        one, other = first[p], second[p]
+        while roots[one] != one:  # halving the path
+            roots[one] = roots[roots[one]]
+            one = roots[one]
+        while roots[other] != other:
+            roots[other] = roots[roots[other]]
+            other = roots[other]
+        if one != other:
+            roots[max(one, other)] = min(one, other)
+            merges -= 1
+    for c in range(len(roots)):  # roots come before what hangs from them
+        roots[c] = roots[roots[c]]
+    return merges
+
+
+@njit(cache=True, nogil=True)
+def blend(
+    starts: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    embeddings: np.ndarray,
+    weight: float,
+    first: int,
+    last: int,
+    blended: np.ndarray,
+) -> None:
+    """(1 - weight) · distance + weight · (1 - inner product) of the pairs of the rows first..last, in [0, 1]."""
+    for i in range(first, last):
+        for p in range(starts[i], starts[i + 1]):
+            if columns[p] == i:
+                blended[p] = 0.0
+                continue
+            original = 1.0 - np.float64(dot(embeddings[i], embeddings[columns[p]]))
+            mixed = (1.0 - weight) * values[p] + weight * min(max(original, 0.0), 1.0)
+            blended[p] = max(np.float32(mixed), LEAST)  # exact zeros are kept for the diagonal
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nnan", "nsz"})
+def smaller_sum(x: np.ndarray, y: np.ndarray) -> np.float32:
+    """The sum over the smaller of each two numbers; a loop that becomes vector instructions."""
+    total = np.float32(0)
+    for t in range(x.shape[0]):
+        total += min(x[t], y[t])
+    return total
+
+
+@njit(cache=True, nogil=True)
+def add_overlaps(
+    probabilities: np.ndarray, indices: np.ndarray, cameras: np.ndarray, first: int, last: int, sums: np.ndarray
+) -> None:
+    """Add to sums[i, p] the overlap of the probabilities of i and indices[i, p], where they are on two cameras."""
+    for i in range(first, last):
+        for p in range(indices.shape[1]):
+            j = indices[i, p]
+            if cameras[i] != cameras[j]:
+                sums[i, p] += smaller_sum(probabilities[i], probabilities[j])

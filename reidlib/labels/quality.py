@@ -141,14 +141,21 @@ def centre_distances(embeddings: Float[np.ndarray, "n d"], labels: Int[np.ndarra
     """
     numbered = number_clusters(labels)
     clustered = np.flatnonzero(numbered >= 0)
-    clusters = int(numbered.max(initial=-1)) + 1
-    members = sparse.csr_array(
-        (np.ones(len(clustered), dtype=np.float32), (numbered[clustered], clustered)), shape=(clusters, len(labels))
-    )
-    centres = members @ np.asarray(embeddings, dtype=np.float32)
-    centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    centres = cluster_centres(embeddings, numbered)
     result = np.full(len(labels), np.nan, dtype=np.float32)
     for start in range(0, len(clustered), 8192):
         rows = clustered[start : start + 8192]
         result[rows] = 1 - np.einsum("nd,nd->n", embeddings[rows], centres[numbered[rows]], dtype=np.float32)
     return np.maximum(result, 0)
+
+
+def cluster_centres(embeddings: Float[np.ndarray, "n d"], labels: Int[np.ndarray, "n"]) -> Float32[np.ndarray, "c d"]:
+    """Each cluster's normalised mean embedding, by cluster number; zeros where the members sum to zero."""
+    clustered = np.flatnonzero(labels >= 0)
+    clusters = int(labels.max(initial=-1)) + 1
+    members = sparse.csr_array(
+        (np.ones(len(clustered), dtype=np.float32), (labels[clustered], clustered)), shape=(clusters, len(labels))
+    )
+    centres = members @ np.asarray(embeddings, dtype=np.float32)
+    centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return centres

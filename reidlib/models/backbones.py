@@ -1,12 +1,17 @@
 """Backbones by name: each turns (b, 3, H, W) into a feature map (b, d, h, w), a vision transformer into tokens."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from reidlib.models.ibn import ibn_a
+from reidlib.models.gam import gam
+from reidlib.models.ibn import ibn_a, ibn_b
+from reidlib.models.lightmbn import LightMBN
+from reidlib.models.osnet import osnet
 
 # Short names of timm's networks, with the ImageNet weights that the papers start from where there are several.
 TIMM: Mapping[str, str] = {
@@ -14,6 +19,34 @@ TIMM: Mapping[str, str] = {
     "resnet50": "resnet50.tv_in1k",
     "vit_small": "vit_small_patch16_224.augreg_in21k_ft_in1k",
     "vit_base": "vit_base_patch16_224.augreg_in21k_ft_in1k",
+}
+
+FORMS: Mapping[str, Callable[[nn.Module], nn.Module]] = {"_ibn_a": ibn_a, "_ibn_b": ibn_b}  # by the end of the name
+
+
+def resnet18_half(*, drop_path: float = 0.0) -> nn.Module:
+    """Build a ResNet-18 of half width, of 2.8 M parameters, sized for a CPU."""
+    from timm.models.resnet import BasicBlock, ResNet
+
+    channels, depths = (32, 64, 128, 256), [2, 2, 2, 2]
+    return ResNet(BasicBlock, depths, channels=channels, num_classes=0, global_pool="", drop_path_rate=drop_path)
+
+
+# Each has the width of its output as `head_hidden_size`, and a parameter `drop_path` where it has a use for it.
+OWN: Mapping[str, Callable[..., nn.Module]] = {
+    "resnet18_half": resnet18_half,
+    "osnet_x1_0": osnet,
+    "osnet_x0_75": partial(osnet, width=0.75),
+    "osnet_x0_5": partial(osnet, width=0.5),
+    "osnet_x0_25": partial(osnet, width=0.25),
+    "osnet_ain_x1_0": partial(osnet, adaptive=True),
+    "osnet_ain_x0_75": partial(osnet, width=0.75, adaptive=True),
+    "osnet_ain_x0_5": partial(osnet, width=0.5, adaptive=True),
+    "osnet_ain_x0_25": partial(osnet, width=0.25, adaptive=True),
+    "lightmbn": LightMBN,
+    "lightmbn_x0_25": partial(LightMBN, width=0.25),
+    "gam": gam,
+    "gam_half": partial(gam, half=True),
 }
 
 
@@ -29,8 +62,8 @@ def backbone(
     """Build a backbone, with random weights unless `pretrained`.
 
     Args:
-        name: a key of `TIMM`, any network of timm as `timm/<name>`, or `resnet18_half` (a ResNet-18 of half width, of
-            2.8 M parameters, sized for a CPU). A ResNet's name followed by `_ibn_a` gives its IBN-a form.
+        name: a key of `OWN` or `TIMM`, or any network of timm as `timm/<name>`. A ResNet's name followed by `_ibn_a` or
+            `_ibn_b` gives its form with instance norms.
         last_stride: 2 (as for classification) or 1, which doubles the height and width of a ResNet's feature map;
             usual in re-identification [Sun et al., ECCV 2018, arXiv:1711.09349]. The weights are the same either way.
         size_px: height and width of the images, which transformers need and others do not ask.
@@ -40,17 +73,18 @@ def backbone(
         pretrained: fetch timm's weights.
 
     Returns:
-        The network, and the d of what it returns: (b, d, h, w), or tokens (b, n, d) where it has a class token.
+        The network, and the d of what it returns: (b, d, h, w); tokens (b, n, d) where it has a class token; or, of a
+        branched network, `parts` vectors (b, parts, d).
 
     Raises:
         ValueError: for an unknown name, or a value that the network has no use for.
     """
     if last_stride not in (1, 2):
         raise ValueError(f"model.last_stride: expected 1 or 2, found {last_stride}")
-    plain = name.removesuffix("_ibn_a")
-    network = _plain(plain, size_px=size_px, drop_path=drop_path, pretrained=pretrained)
-    if plain != name:
-        ibn_a(network)
+    form = next((ending for ending in FORMS if name.endswith(ending)), "")
+    network = _plain(name.removesuffix(form), size_px=size_px, drop_path=drop_path, pretrained=pretrained)
+    if form:
+        FORMS[form](network)
     if last_stride == 1:
         _keep_resolution(network, name)
     if patch_stride is not None:
@@ -63,23 +97,24 @@ def backbone(
 def timm_name(name: str) -> str | None:
     """Return what timm calls a backbone that has weights there, None for others."""
     known = TIMM.get(name, name.removeprefix("timm/"))
-    return known if known != name else None
+    return known if known != name and not name.endswith(tuple(FORMS)) else None
 
 
 def _plain(name: str, *, size_px: tuple[int, int] | None, drop_path: float, pretrained: bool) -> Any:
     import timm
-    from timm.models.resnet import BasicBlock, ResNet
 
+    if name in OWN:
+        if drop_path and "drop_path" not in inspect.signature(OWN[name]).parameters:
+            raise ValueError(f"model.drop_path={drop_path}: {name} leaves no branches out; set 0")
+        return OWN[name](**({"drop_path": drop_path} if drop_path else {}))
     options: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
     if drop_path:
         options["drop_path_rate"] = drop_path
-    if name == "resnet18_half":
-        return ResNet(BasicBlock, [2, 2, 2, 2], channels=(32, 64, 128, 256), **options)
     theirs = timm_name(name)
     if theirs is None or not timm.is_model(theirs):
         raise ValueError(
-            f"model.backbone: expected resnet18_half, {', '.join(sorted(TIMM))} or timm/<a name of "
-            f"timm.list_models()>, a ResNet's with or without _ibn_a; found {name!r}"
+            f"model.backbone: expected {', '.join(sorted([*OWN, *TIMM]))} or timm/<a name of timm.list_models()>, "
+            f"a ResNet's with or without {' or '.join(FORMS)}; found {name!r}"
         )
     if timm.get_pretrained_cfg(theirs).fixed_input_size:
         if size_px is None:

@@ -3,26 +3,31 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int64, Shaped
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from reidlib.artifacts import atomic_file
+from reidlib.models.adaptive_norm import adapt_norms
+from reidlib.models.attention import add_attention
 from reidlib.models.backbones import backbone
+from reidlib.models.camera_norm import add_camera_norm, set_cameras
 from reidlib.models.grouped_norm import group_norms
 from reidlib.models.pooling import pooling
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """All that is needed to build an `Embedder`; see `backbone`, `pooling` and `group_norms` for the values.
+    """All that is needed to build an `Embedder`; see `backbone`, `pooling`, `group_norms` and `add_attention`.
 
-    Height and width are the size that images come in; None where any will do.
+    Height and width are the size that images come in; None where any will do. `cameras` is the number of training
+    cameras, which a camera norm keeps statistics of.
     """
 
     backbone: str
@@ -34,11 +39,33 @@ class Architecture:
     width_px: int | None = None
     patch_stride: int | None = None
     drop_path: float = 0.0
+    normalisation: str = "batch"
+    attention: str | None = None
+    attention_after: str = ""
+    camera_norm_after: str | None = None
+    cameras: int = 1
 
     @property
     def size_px(self) -> tuple[int, int] | None:
         """Height and width of the images, None where any will do."""
         return None if self.height_px is None or self.width_px is None else (self.height_px, self.width_px)
+
+
+class Features(NamedTuple):
+    """What the network makes of a batch, of `parts` vectors per image (1 but for branched networks).
+
+    Attributes:
+        pooled: before the BN neck, where distances are learnt [Luo et al., CVPRW 2019, arXiv:1903.07071].
+        necked: after it, where classifiers look.
+    """
+
+    pooled: Float[Tensor, "b parts d"]
+    necked: Float[Tensor, "b parts d"]
+
+    @property
+    def embeddings(self) -> Float[Tensor, "b dimension"]:
+        """The parts after the neck side by side, as a vector of norm 1: what is searched and compared."""
+        return functional.normalize(self.necked.flatten(1), dim=1)
 
 
 class Embedder(nn.Module):
@@ -60,8 +87,15 @@ class Embedder(nn.Module):
             patch_stride=architecture.patch_stride,
             drop_path=architecture.drop_path,
         )
+        if architecture.normalisation == "aibn":
+            adapt_norms(self.backbone, group=architecture.batch_norm_group)
+        if architecture.attention is not None:
+            add_attention(self.backbone, name=architecture.attention, after=architecture.attention_after)
+        if architecture.camera_norm_after is not None:
+            add_camera_norm(self.backbone, after=architecture.camera_norm_after, cameras=architecture.cameras)
         self.pool = pooling(architecture.pooling, power=architecture.gem_power, network=self.backbone)
-        self.neck = nn.BatchNorm1d(width)
+        self.parts = getattr(self.backbone, "parts", 1)
+        self.neck = nn.BatchNorm1d(self.parts * width)
         group_norms(self, group=architecture.batch_norm_group)
         self.neck.bias.requires_grad_(False)
 
@@ -74,11 +108,26 @@ class Embedder(nn.Module):
         """Return height and width that images are to be brought to: the network's, or their own where any will do."""
         return self.architecture.size_px or (int(images.shape[1]), int(images.shape[2]))
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """Return unit-norm float32 embeddings of normalised images; inside autocast only the backbone is cast."""
-        features = self.backbone(images)
+    def forward(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        cameras: Int64[Tensor, "b"] | None = None,
+        convert_to: Int64[Tensor, "b"] | None = None,
+    ) -> Features:
+        """Return float32 features of normalised images; inside autocast only the backbone is cast.
+
+        Args:
+            images: normalised.
+            cameras: of the images, for a network with a camera norm, in training.
+            convert_to: the cameras whose style the images are to take on there.
+        """
+        set_cameras(self.backbone, cameras, convert_to)
+        found = self.backbone(images)
         with torch.autocast(images.device.type, enabled=False):
-            return functional.normalize(self.neck(self.pool(features)), dim=1)
+            pooled = self.pool(found).flatten(1)
+            necked = self.neck(pooled)
+        parts = (len(images), self.parts, -1)
+        return Features(pooled.view(parts), necked.view(parts))
 
 
 def new_embedder(architecture: Architecture, *, seed: int) -> Embedder:

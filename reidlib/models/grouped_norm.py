@@ -164,7 +164,7 @@ def group_norms(model: nn.Module, *, group: int) -> nn.Module:
     for name, child in model.named_children():
         if type(child) in (nn.BatchNorm1d, nn.BatchNorm2d, BatchNormAct2d):
             setattr(model, name, _grouped(name, child, group))
-        elif isinstance(child, nn.modules.batchnorm._BatchNorm):
+        elif isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, GroupedBatchNorm):
             raise ValueError(f"batch_norm_group: expected BatchNorm1d or 2d, found {type(child).__name__} {name!r}")
         else:
             group_norms(child, group=group)

@@ -1,8 +1,12 @@
-"""IBN-a: half of a layer's channels normalised per image, which removes style, half over the batch."""
+"""IBN-a and IBN-b: some of a network's features normalised per image, which removes style, others over the batch."""
+
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+CONVOLUTIONS = {"BasicBlock": 2, "Bottleneck": 3}  # of timm's blocks; `bn` and `act` of this number are the last
 
 
 class InstanceBatchNorm(nn.Module):
@@ -40,3 +44,35 @@ def ibn_a(resnet: nn.Module) -> nn.Module:
         for block in stage:
             block.bn1 = InstanceBatchNorm(block.bn1.num_features)
     return resnet
+
+
+def ibn_b(resnet: nn.Module) -> nn.Module:
+    """Turn a ResNet of timm into its IBN-b form, in place, and return it.
+
+    [Pan et al., ECCV 2018, arXiv:1807.09441]. The norm of the stem becomes an instance norm, and the last block of
+    layer1 and of layer2 gets one, `IN`, between the sum with its shortcut and the activation. Names and shapes are
+    those of the published weights (resnet18/34/50/101_ibn_b of IBN-Net), whose files load without renaming.
+
+    Raises:
+        ValueError: a network without a norm `bn1`, or without blocks of a ResNet of timm in layer1 and layer2.
+    """
+    stem, stages = getattr(resnet, "bn1", None), [getattr(resnet, name, None) for name in ("layer1", "layer2")]
+    blocks: list[Any] = [stage[-1] for stage in stages if isinstance(stage, nn.Sequential)]
+    kinds = [type(block).__name__ for block in blocks]
+    if not isinstance(stem, nn.BatchNorm2d) or len(kinds) < 2 or not set(kinds) <= CONVOLUTIONS.keys():
+        raise ValueError(
+            "ibn_b: expected a ResNet of timm with batch norm `bn1` and, last in layer1 and layer2, a "
+            f"{' or '.join(CONVOLUTIONS)}; found {type(resnet).__name__} with {', '.join(kinds) or 'no such stages'}"
+        )
+    resnet.bn1 = nn.InstanceNorm2d(stem.num_features, affine=True)
+    for block, kind in zip(blocks, kinds, strict=True):
+        block.IN = nn.InstanceNorm2d(getattr(block, f"bn{CONVOLUTIONS[kind]}").num_features, affine=True)
+        block.act_after = getattr(block, f"act{CONVOLUTIONS[kind]}")
+        setattr(block, f"act{CONVOLUTIONS[kind]}", nn.Identity())
+        block.register_forward_hook(_normalise_sum)
+    return resnet
+
+
+def _normalise_sum(block: Any, _inputs: object, summed: Tensor) -> Tensor:
+    """Go on from the sum with the shortcut; a function of the module, so that a copy of the network uses its own."""
+    return block.act_after(block.IN(summed))

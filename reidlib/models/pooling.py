@@ -52,6 +52,11 @@ def maximum(features: Float[Tensor, "b channels height width"]) -> Float32[Tenso
     return features.amax(dim=(2, 3)).float()
 
 
+def average_maximum(features: Float[Tensor, "b channels height width"]) -> Float32[Tensor, "b channels"]:
+    """Return the sum of the mean and the largest value over all positions."""
+    return average(features) + maximum(features)
+
+
 def class_token(features: Float[Tensor, "b tokens channels"]) -> Float32[Tensor, "b channels"]:
     """Return the first token of a vision transformer."""
     return features[:, 0].float()
@@ -63,7 +68,9 @@ POOLINGS: Mapping[str, Callable[[float], Callable[[Tensor], Tensor]]] = {
     "gem_trained": lambda power: GeM(power, trainable=True),
     "average": lambda _: average,
     "max": lambda _: maximum,
+    "average_max": lambda _: average_maximum,
     "token": lambda _: class_token,
+    "parts": lambda _: Tensor.float,  # of a branched network, which pools itself
 }
 
 
@@ -77,10 +84,18 @@ def pooling(name: str, *, power: float, network: nn.Module) -> Callable[[Tensor]
         suited = sorted(POOLINGS)
     elif getattr(network, "cls_token", None) is not None:
         suited = ["token"]
-    elif any(isinstance(module, nn.LayerNorm) for module in network.modules()):  # Swin, ConvNeXt
-        suited = ["average", "max"]  # half of their features are negative, and GeM would clamp them
+    elif getattr(network, "parts", 1) > 1:
+        suited = ["parts"]
+    elif _normalises_layers(network):  # Swin, ConvNeXt
+        suited = ["average", "average_max", "max"]  # half of their features are negative, and GeM would clamp them
     else:
-        suited = sorted(POOLINGS.keys() - {"token"})
+        suited = sorted(POOLINGS.keys() - {"token", "parts"})
     if name not in suited:
         raise ValueError(f"model.pooling: expected {' or '.join(suited)} for this backbone, found {name!r}")
     return POOLINGS[name](power)
+
+
+def _normalises_layers(network: nn.Module) -> bool:
+    """Tell whether a network itself, without the attention added to it, has layer norms."""
+    added: tuple[str, ...] = getattr(network, "added_prefixes", ())
+    return any(isinstance(part, nn.LayerNorm) and not path.startswith(added) for path, part in network.named_modules())

@@ -18,11 +18,27 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, distributed, nn
 
 from reidlib.features import device
+from reidlib.models.embedder import Features
 from reidlib.models.grouped_norm import synchronise_norms
 from reidlib.neighbours.search import Neighbours, nearest
 
 TIMEOUT = timedelta(minutes=30)  # the longest that one rank may work (rank 0 clusters) while the others wait for it
 Value = TypeVar("Value")
+
+
+class _Gathered(torch.autograd.Function):
+    """The rows of all ranks; backward, every rank has the whole gradient and takes its rows, times the ranks."""
+
+    @staticmethod
+    def forward(context: Any, rows: Tensor, rank: int, size: int) -> Tensor:
+        context.part, context.size = slice(rank * len(rows), (rank + 1) * len(rows)), size
+        parts = [torch.empty_like(rows) for _ in range(size)]
+        distributed.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient[context.part] * context.size, None, None
 
 
 @dataclass(frozen=True)
@@ -74,15 +90,16 @@ class World:
         lengths = [len(World(rank, self.size, self.device).share(count)) for rank in range(self.size)]
         return np.concatenate([rows[:length].numpy() for rows, length in zip(parts, lengths, strict=True)])
 
-    @torch.no_grad()
-    def joined_batch(self, features: Float[Tensor, "part d"]) -> Float[Tensor, "b d"]:
-        """Return the features of the whole batch, in rank order, on this rank's device; no gradient flows back."""
+    def gathered(self, features: Features) -> Features:
+        """Return the features of the whole batch, in rank order; gradients flow back to this rank's part.
+
+        Every rank then computes the loss of the whole batch, and DDP's mean over the ranks of what each sends back into
+        its part is the gradient that one process would have.
+        """
         if self.size == 1:
             return features
-        own = features.detach().contiguous()
-        parts = [torch.empty_like(own) for _ in range(self.size)]
-        distributed.all_gather(parts, own)
-        return torch.cat(parts)
+        both = _Gathered.apply(torch.stack(features, dim=1), self.rank, self.size)
+        return Features(*both.unbind(1))
 
     def search(self, embeddings: Float[np.ndarray, "n d"], *, k: int) -> Neighbours:
         """Search the nearest neighbours of all rows, every rank those of its share; see `neighbours.search.nearest`."""

@@ -1,8 +1,9 @@
 """Training inside cameras, by one shared network or one network per camera, and the local labels that come of it."""
 
 import copy
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from reidlib.training.checkpoint import Checkpoints
 from reidlib.training.distributed import ALONE, World
 from reidlib.training.labellers import LocalLabelling, local_labeller
 from reidlib.training.loop import train
-from reidlib.training.settings import History, Settings
+from reidlib.training.settings import History, Phase, Settings
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class IntraTraining:
     def summary(self) -> dict[str, float]:
         """Return the last epoch's loss (mean over networks), and the kept labels' clusters and share of outliers."""
         last = self.curves[self.curves["epoch"] == self.curves["epoch"].max()]
-        return {
-            "loss": float(last["loss"].mean()),
+        loss = {"loss": float(last["loss"].mean())} if len(last) else {}
+        return loss | {
             "clusters": float(self.labels.max() + 1),
             "outlier_share": float((self.labels < 0).mean()),
         }
@@ -51,6 +52,7 @@ def train_shared(
     first: Int32[np.ndarray, "n"],
     *,
     labelling: LocalLabelling,
+    phase: Mapping[str, Any],
     settings: Settings,
     world: World = ALONE,
     checkpoints: Checkpoints | None = None,
@@ -66,13 +68,17 @@ def train_shared(
         cameras: of the images.
         first: the local labels of the first epoch, unique over cameras.
         labelling: how labels are made in the epochs after it, and which epoch's labels are kept.
-        settings: of the loop; `within_cameras` is set here.
+        phase: batches and loss, as `Phase` takes them.
+        settings: of the loop; with 0 epochs nothing is trained and the first labels are kept.
         world: the processes that train together.
         checkpoints: where to go on from.
     """
-    settings = replace(settings, within_cameras=True)
+    if settings.epochs == 0:
+        columns = ["epoch", "loss", "learning_rate", "clusters", "outlier_share", "silhouette"]
+        return IntraTraining([model], first, pd.DataFrame(columns=columns), History(labels=[first]).label_table())
     label = local_labeller(first, cameras, labelling=labelling, seed=settings.seed)
-    history = train(model, images, cameras, label=label, settings=settings, world=world, checkpoints=checkpoints)
+    phases = [Phase(label=label, local=True, **phase)]
+    history = train(model, images, cameras, phases=phases, settings=settings, world=world, checkpoints=checkpoints)
     kept = history.labels[_kept_epoch(history, labelling.keep)]
     return IntraTraining([model], kept, history.curve_table(), history.label_table())
 
@@ -84,6 +90,7 @@ def train_per_camera(
     first: Int32[np.ndarray, "n"],
     *,
     labelling: LocalLabelling,
+    phase: Mapping[str, Any],
     settings: Settings,
     world: World = ALONE,
     checkpoints: Checkpoints | None = None,
@@ -108,6 +115,7 @@ def train_per_camera(
             cameras[rows],
             number_clusters(first[rows]),
             labelling=labelling,
+            phase=phase,
             settings=settings,
             world=world,
             checkpoints=checkpoints.part(f"camera_{camera}"),

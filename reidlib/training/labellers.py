@@ -1,12 +1,13 @@
 """What the loop calls each epoch to turn embeddings into pseudo-labels: inside cameras, and across them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, Int32, Integer
 
+from reidlib.labels.camera_similarity import candidates_needed, with_camera_similarity
 from reidlib.labels.centring import centre_cameras
 from reidlib.labels.clustering import cluster, local_clusters, local_distances, lowered, neighbours_needed
 from reidlib.labels.guards import check_labels
@@ -29,12 +30,14 @@ class LocalLabelling:
     Attributes:
         k1: neighbours of the k-reciprocal Jaccard distance.
         k2: of its local query expansion.
+        original_weight: share of the cosine distance in the distance.
         method: the clustering, `name` and its parameters.
         keep: the epoch whose labels are kept: the one of the best silhouette, or the last.
     """
 
     k1: int
     k2: int
+    original_weight: float
     method: Mapping[str, Any]
     keep: Literal["best_silhouette", "last"]
 
@@ -46,7 +49,9 @@ class GlobalLabelling:
     Attributes:
         k1: neighbours of the k-reciprocal Jaccard distance.
         k2: of its local query expansion.
+        original_weight: share of the cosine distance in the distance.
         method: the clustering, `name` and its parameters.
+        camera_similarity: weight of agreeing local classifiers across cameras, at the first epoch.
         camera_centering: subtract each camera's mean embedding first.
         nodes: which members of a cluster refine it: all information nodes, one, or none (no refinement).
         link_k: neighbours linked for the information scores.
@@ -55,7 +60,9 @@ class GlobalLabelling:
 
     k1: int
     k2: int
+    original_weight: float
     method: Mapping[str, Any]
+    camera_similarity: float
     camera_centering: bool
     nodes: Literal["one", "all", "none"]
     link_k: int
@@ -70,6 +77,7 @@ def global_labels(
     labelling: GlobalLabelling,
     seed: int,
     world: World = ALONE,
+    previous: Labels | None = None,
 ) -> EpochLabels:
     """Cluster all images and refine the clusters by intra-camera similarity [Li et al., ICIP 2023, arXiv:2304.12634].
 
@@ -82,6 +90,7 @@ def global_labels(
         labelling: how.
         seed: of the clusterings that draw.
         world: the processes that call this together.
+        previous: the labels of the epoch before, which a clustering that goes on step by step starts from.
 
     Returns:
         The refined labels; their number of clusters, share of outliers and share of clusters that span cameras, and
@@ -91,12 +100,24 @@ def global_labels(
         embeddings = centre_cameras(embeddings, cameras)
     fitting = lowered(labelling.k1, labelling.k2, labelling.method, images=len(embeddings), where="the training set")
     links = min(labelling.link_k + 1, len(embeddings)) if labelling.nodes != "none" else 0
-    wanted = max(neighbours_needed(fitting["method"], k1=fitting["k1"]), links)
+    needed = neighbours_needed(fitting["method"], k1=fitting["k1"])
+    if labelling.camera_similarity:
+        needed = candidates_needed(needed, images=len(embeddings))
+    wanted = max(needed, links)
     found = world.search(embeddings, k=wanted) if wanted else None
 
     def labels() -> EpochLabels:
         search = nearest if found is None else remembered(found)
-        clustering = cluster(embeddings, **fitting, seed=seed, search=search)
+        if labelling.camera_similarity:
+            search = with_camera_similarity(search, local, cameras, weight=labelling.camera_similarity)
+        clustering = cluster(
+            embeddings,
+            **fitting,
+            seed=seed,
+            search=search,
+            original_weight=labelling.original_weight,
+            previous=previous,
+        )
         if found is None or labelling.nodes == "none":
             return EpochLabels(clustering.labels, label_measures(clustering.labels, cameras) | {"refined_share": 0.0})
         scores = information_scores(
@@ -126,14 +147,34 @@ def label_measures(labels: Labels, cameras: Cameras) -> dict[str, float]:
 
 
 def global_labeller(
-    first: Labels, local: Labels, cameras: Cameras, *, labelling: GlobalLabelling, seed: int
+    first: Labels,
+    local: Labels,
+    cameras: Cameras,
+    *,
+    labelling: GlobalLabelling,
+    seed: int,
+    epochs: int = 1,
+    newest_local: Callable[[int], int] | None = None,
 ) -> Labeller:
-    """Return a labeller for training across cameras that starts from the labels of `refine`, and keeps identities."""
+    """Return a labeller for training across cameras that starts from the labels of `refine`, and keeps identities.
 
-    def label(epoch: int, embeddings: Embeddings, world: World) -> EpochLabels:
-        if epoch == 0 or labelling.method["name"] == "identities":
+    Args:
+        first: the labels of epoch 0.
+        local: labels inside cameras.
+        cameras: of the images.
+        labelling: how.
+        seed: of the clusterings that draw.
+        epochs: in all; the weight of the camera similarity falls as (1 - epoch / epochs) ** .6 [Xuan & Zhang, TPAMI
+            2022].
+        newest_local: where phases take turns, gives for an epoch the one before it that made the local labels to use.
+    """
+
+    def label(epoch: int, embeddings: Embeddings, world: World, earlier: Sequence[Labels]) -> EpochLabels:
+        if labelling.method["name"] == "identities" or (epoch == 0 and newest_local is None):
             return EpochLabels(first, label_measures(first, cameras))
-        return global_labels(embeddings, local, cameras, labelling=labelling, seed=seed + epoch, world=world)
+        how = replace(labelling, camera_similarity=labelling.camera_similarity * (1 - epoch / epochs) ** 0.6)
+        own, previous = (earlier[newest_local(epoch)], None) if newest_local else (local, earlier[-1])
+        return global_labels(embeddings, own, cameras, labelling=how, seed=seed + epoch, world=world, previous=previous)
 
     return label
 
@@ -145,17 +186,36 @@ def local_labeller(first: Labels, cameras: Cameras, *, labelling: LocalLabelling
     first epoch: of the network's own embeddings at that time), by which the epoch to keep can be chosen without
     identities. All of it is done by the first process: searches inside cameras are small.
     """
-    k1, k2 = labelling.k1, labelling.k2
+    how: dict[str, Any] = {"k1": labelling.k1, "k2": labelling.k2, "original_weight": labelling.original_weight}
 
-    def label(epoch: int, embeddings: Embeddings) -> EpochLabels:
+    def label(epoch: int, embeddings: Embeddings, earlier: Sequence[Labels]) -> EpochLabels:
         if epoch == 0 or labelling.method["name"] == "identities":
             labels, distances = first, None
         else:
-            found = local_clusters(embeddings, cameras, k1=k1, k2=k2, method=labelling.method, seed=seed + epoch)
+            found = local_clusters(
+                embeddings, cameras, **how, method=labelling.method, seed=seed + epoch, previous=earlier[-1]
+            )
             labels, distances = found.labels, found.distances
         if distances is None:  # the first epoch, or a method that makes no graph
-            distances = local_distances(embeddings, cameras, k1=k1, k2=k2)
+            distances = local_distances(embeddings, cameras, **how)
         measures = {"clusters": float(labels.max() + 1), "outlier_share": float((labels < 0).mean())}
         return EpochLabels(labels, measures | {"silhouette": silhouette(distances, labels)})
 
-    return lambda epoch, embeddings, world: world.on_first(lambda: label(epoch, embeddings))
+    return lambda epoch, embeddings, world, earlier: world.on_first(lambda: label(epoch, embeddings, earlier))
+
+
+def beside_source(label: Labeller, identities: Labels) -> Labeller:
+    """Return a labeller of the images of `label` followed by those of a source dataset, whose identities are known.
+
+    Clusters and identities are then classes of one memory, as SpCL has it for domain adaptation [Ge et al., NeurIPS
+    2020, arXiv:2006.02713].
+    """
+    known = number_clusters(np.where(identities > 0, identities, -1))
+
+    def both(epoch: int, embeddings: Embeddings, world: World, earlier: Sequence[Labels]) -> EpochLabels:
+        own = len(embeddings) - len(known)
+        found = label(epoch, embeddings[:own], world, [labels[:own] for labels in earlier])
+        source = np.where(known >= 0, known + found.labels.max() + 1, -1).astype(np.int32)
+        return EpochLabels(np.concatenate([found.labels, source]), found.measures)
+
+    return both

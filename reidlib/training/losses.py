@@ -1,13 +1,21 @@
-"""Losses of unsupervised training; each a plain function of scores or features that returns a scalar."""
+"""Losses of training; each a plain function of scores or features that returns a scalar."""
+
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float, Float32, Integer
 from torch import Tensor
 from torch.nn import functional
 
+SMALLEST_DOUBT = 1e-7
+
 
 def memory_loss(
-    scores: Float[Tensor, "b clusters"], labels: Integer[Tensor, "b"], *, temperature: float | Tensor
+    scores: Float[Tensor, "b clusters"],
+    labels: Integer[Tensor, "b"],
+    *,
+    temperature: float | Tensor,
+    weights: Float[Tensor, "b"] | None = None,
 ) -> Float32[Tensor, ""]:
     """Cross-entropy of the cosines to the clusters' vectors, divided by the temperature, averaged over the batch.
 
@@ -18,12 +26,71 @@ def memory_loss(
         scores: cosines, -1..1 or -inf.
         labels: the cluster of each sample; on the device of the scores.
         temperature: above 0; .05 in the paper. A tensor may be trained.
+        weights: of the samples; 1 each without.
 
     Raises:
         ValueError: a temperature that is a number and not above 0.
     """
     _check_temperature("memory_loss", temperature)
-    return functional.cross_entropy(scores.float() / temperature, labels.long())
+    scores, labels = scores.float() / temperature, labels.long()
+    if weights is None:
+        return functional.cross_entropy(scores, labels)
+    return (functional.cross_entropy(scores, labels, reduction="none") * weights).mean()
+
+
+def smoothed_cross_entropy(
+    scores: Float[Tensor, "b classes"], labels: Integer[Tensor, "b"], *, smoothing: float = 0.0, focal: float = 0.0
+) -> Float32[Tensor, ""]:
+    """Cross-entropy with the targets smoothed and easy samples weighted down, averaged over the batch.
+
+    (1 - p_y)^focal * -sum_c q_c log p_c, where q is (1 - smoothing) at the label plus smoothing / K at each of the K
+    classes that take part [Szegedy et al., CVPR 2016, arXiv:1512.00567; Lin et al., ICCV 2017, arXiv:1708.02002]. At
+    least 0. Classes that score -inf take no part.
+
+    Args:
+        scores: before the softmax.
+        labels: the class of each sample; on the device of the scores.
+        smoothing: share of the target that is spread over the classes, 0..1.
+        focal: the power, at least 0; 2 in the paper.
+    """
+    logs = scores.float().log_softmax(dim=1)
+    own = logs.gather(1, labels.long()[:, None])[:, 0]
+    outside = logs.isneginf()
+    spread = logs.masked_fill(outside, 0).sum(dim=1) / (~outside).sum(dim=1)
+    losses = -(1 - smoothing) * own - smoothing * spread
+    if focal:
+        # away from 0, where a power below 1 has no finite slope
+        losses = losses * (-torch.expm1(own)).clamp_min(SMALLEST_DOUBT) ** focal
+    return losses.mean()
+
+
+def soft_cross_entropy(scores: Float[Tensor, "b classes"], teacher: Float[Tensor, "b classes"]) -> Float32[Tensor, ""]:
+    """Cross-entropy towards the softmax of a teacher's scores, averaged over the batch; no gradient in the teacher.
+
+    -sum_c q_c log p_c [Hinton et al., 2015, arXiv:1503.02531], without a temperature. Classes that score -inf in both
+    take no part.
+    """
+    logs = scores.float().log_softmax(dim=1)
+    weights = teacher.detach().float().softmax(dim=1)
+    return -(weights * logs.masked_fill(logs.isneginf(), 0)).sum(dim=1).mean()
+
+
+def scale_and_margin(
+    name: str, known: Mapping[str, tuple[float, float]], *, scale: float | None, margin: float | None
+) -> tuple[float, float]:
+    """Return the scale and the margin to take: those given, else the papers'; 1 and 0 where a loss has none.
+
+    Raises:
+        ValueError: one given to a loss that has none.
+    """
+    if name in known:
+        return known[name][0] if scale is None else scale, known[name][1] if margin is None else margin
+    if scale is not None or margin is not None:
+        raise ValueError(
+            f"{name}: expected no scale and no margin, which {', '.join(known)} have; found scale {scale}, margin "
+            f"{margin}; leave them out"
+        )
+    return 1.0, 0.0
 
 
 def instance_discrimination(

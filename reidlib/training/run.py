@@ -1,8 +1,10 @@
 """Where a training run stands: what a checkpoint holds, and how a run begins or goes on from one."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -10,9 +12,15 @@ from torch import Tensor
 from reidlib.models.embedder import Embedder
 from reidlib.training.checkpoint import Checkpoints, unpacked
 from reidlib.training.distributed import World
-from reidlib.training.memories import ClusterMemory
+from reidlib.training.objective import Objective
 from reidlib.training.precision import chosen_precision
-from reidlib.training.settings import EpochLabels, History, Settings
+from reidlib.training.settings import EpochLabels, History, Labels, Phase, Settings, turn
+
+OPTIMISERS: Mapping[str, Any] = {
+    "adam": lambda groups, **how: torch.optim.Adam(groups, fused=True, **how),
+    "adamw": lambda groups, **how: torch.optim.AdamW(groups, fused=True, **how),
+    "sgd": lambda groups, **how: torch.optim.SGD(groups, momentum=0.9, fused=True, **how),
+}
 
 
 @dataclass
@@ -20,6 +28,8 @@ class Run:
     """Where a run stands: all that changes, and that a checkpoint holds."""
 
     model: Embedder
+    phases: Sequence[Phase]
+    objectives: list[Objective]  # one to a phase
     optimiser: torch.optim.Optimizer
     precision: str
     losses: Float[Tensor, "iterations"]
@@ -27,12 +37,28 @@ class Run:
     epoch: int = 0
     iteration: int = 0
     labelled: EpochLabels | None = None
-    memory: ClusterMemory | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """The phase of the present epoch."""
+        return self.phases[turn(self.phases, self.epoch)]
+
+    @property
+    def objective(self) -> Objective:
+        """The loss of the present epoch."""
+        return self.objectives[turn(self.phases, self.epoch)]
+
+    def labels_before(self) -> Labels | None:
+        """Return the labels that the present phase had last, None where it has its first epoch."""
+        number = turn(self.phases, self.epoch)
+        own = [labels for epoch, labels in enumerate(self.history.labels) if turn(self.phases, epoch) == number]
+        return own[-1] if own else None
 
     def state(self) -> dict[str, Any]:
         """Return the state for a checkpoint."""
         return {
             "model": self.model.state_dict(),
+            "objectives": [objective.state_dict() for objective in self.objectives],
             "optimiser": self.optimiser.state_dict(),
             "precision": self.precision,
             "losses": self.losses,
@@ -41,25 +67,38 @@ class Run:
             "epoch": self.epoch,
             "iteration": self.iteration,
             "labels": None if self.labelled is None else [self.labelled.labels, self.labelled.measures],
-            "memory": None if self.memory is None else self.memory.state_dict(),
         }
 
     def restore(self, state: dict[str, Any], settings: Settings) -> None:
         """Take over what `state` returned, bit for bit."""
         self.model.load_state_dict(state["model"])
+        self.precision, self.epoch, self.iteration = state["precision"], state["epoch"], state["iteration"]
+        for objective, held in zip(self.objectives, state["objectives"], strict=True):
+            objective.restore(held, self.losses.device)
+        self.renew_groups(settings)
         self.optimiser.load_state_dict(state["optimiser"])
         for parameter, values in self.optimiser.state.items():
             for name, value in values.items():
-                if value.shape == parameter.shape:  # in the parameter's memory order, or a fused step takes other paths
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    # in the parameter's memory order, or a fused step takes other paths
                     values[name] = torch.empty_like(parameter).copy_(value)
-        self.precision, self.epoch, self.iteration = state["precision"], state["epoch"], state["iteration"]
         self.losses.copy_(state["losses"])
         self.history = History(state["curves"], [labels.numpy() for labels in state["history"]])
-        if state["memory"] is not None:
+        if state["labels"] is not None:
             self.labelled = EpochLabels(state["labels"][0].numpy(), state["labels"][1])
-            centres, cameras = (state["memory"][name] for name in ("centres", "cameras"))
-            self.memory = ClusterMemory(centres, momentum=settings.momentum, cameras=cameras).to(self.losses.device)
-            self.memory.load_state_dict(state["memory"])
+
+    def renew_groups(self, settings: Settings) -> None:
+        """Let the optimiser train the parameters that there are now, and forget those that are gone.
+
+        The learning rate of each group is that of the epoch times the group's factor.
+        """
+        rate, groups = settings.rate(self.epoch), parameter_groups(self.model, self.objectives, settings)
+        self.optimiser.param_groups = [
+            self.optimiser.defaults | group | {"lr": rate * group["factor"]} for group in groups
+        ]
+        alive = {id(parameter) for group in groups for parameter in group["params"]}
+        for parameter in [held for held in self.optimiser.state if id(held) not in alive]:
+            del self.optimiser.state[parameter]
 
     def end_epoch(self, settings: Settings, world: World) -> dict[str, float]:
         """Note the epoch in the history, go to the next, and return the epoch's curve."""
@@ -72,16 +111,33 @@ class Run:
         }
         self.history.curves.append(curve)
         self.history.labels.append(self.labelled.labels)
-        self.epoch, self.iteration, self.labelled, self.memory = self.epoch + 1, 0, None, None
+        self.epoch, self.iteration, self.labelled = self.epoch + 1, 0, None
         return curve
 
 
-def begun(model: Embedder, settings: Settings, world: World, checkpoints: Checkpoints) -> Run:
-    """Return a new run, or the one that the newest checkpoint left."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+def parameter_groups(model: Embedder, objectives: Sequence[Objective], settings: Settings) -> list[dict[str, Any]]:
+    """Return what is trained, with the `factor` of its learning rate: backbone, the rest, each term's own."""
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    inside = [parameter for name, parameter in trained.items() if name.startswith("backbone.")]
+    rest = [parameter for name, parameter in trained.items() if not name.startswith("backbone.")]
+    groups = [{"params": inside, "factor": settings.backbone_rate}, {"params": rest, "factor": 1.0}]
+    return groups + [group for objective in objectives for group in objective.parameter_groups()]
+
+
+def begun(
+    model: Embedder,
+    phases: Sequence[Phase],
+    settings: Settings,
+    world: World,
+    checkpoints: Checkpoints,
+    teacher: Float[np.ndarray, "n width"] | None = None,
+) -> Run:
+    """Return a new run with an objective for each phase, or the one that the newest checkpoint left."""
+    objectives = [Objective(phase.loss, teacher=teacher).to(world.device) for phase in phases]
+    groups = parameter_groups(model, objectives, settings)
+    optimiser = OPTIMISERS[settings.optimiser](groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     losses = torch.zeros(settings.iterations, device=world.device)
-    run = Run(model, optimiser, settings.precision, losses, History())
+    run = Run(model, phases, objectives, optimiser, settings.precision, losses, History())
     left = world.on_first(checkpoints.newest)
     if left is not None:
         run.restore(unpacked(left), settings)

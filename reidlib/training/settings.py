@@ -1,8 +1,8 @@
 """What the training loop is told, what it asks each epoch, and what it leaves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -10,24 +10,25 @@ from jaxtyping import Float32, Int32
 
 from reidlib.images.variation import Augmentation
 from reidlib.training.distributed import World
+from reidlib.training.schedules import rate_share
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to train on given labels.
+    """How to train, whatever the labels and the loss.
 
     Attributes:
         epochs: times that labels are made anew.
         iterations: batches per epoch.
-        clusters_per_batch: P of the P x K sampling.
-        images_per_cluster: K of it.
-        learning_rate: of Adam.
-        weight_decay: of Adam (L2, as the published codes).
-        decay_every: epochs after which the learning rate is multiplied by `decay_factor`.
+        optimiser: adam (weight decay as L2, as the published codes), adamw, or sgd with momentum .9.
+        learning_rate: at its highest.
+        backbone_rate: factor on it for the backbone.
+        weight_decay: of the optimiser.
+        warm_up: epochs in which the rate rises to it; this and the next four as in `rate_share`.
+        warm_up_from: the share of it that the rate rises from.
+        decay_at: epochs at which the rate is multiplied by `decay_factor`.
         decay_factor: 0..1.
-        temperature: of the softmax over the clusters' cosine scores.
-        momentum: share of the old centre that a memory update keeps.
-        within_cameras: each batch comes from one camera and is scored against that camera's clusters only.
+        cosine: whether the rate falls along half a cosine.
         augmentation: of the training crops.
         precision: of the network's forward and backward pass; "auto" takes the one that is faster here.
         compile: let torch.compile make kernels for the network, where it can.
@@ -39,15 +40,15 @@ class Settings:
 
     epochs: int
     iterations: int
-    clusters_per_batch: int
-    images_per_cluster: int
+    optimiser: Literal["adam", "adamw", "sgd"]
     learning_rate: float
+    backbone_rate: float
     weight_decay: float
-    decay_every: int
+    warm_up: int
+    warm_up_from: float
+    decay_at: Sequence[int]
     decay_factor: float
-    temperature: float
-    momentum: float
-    within_cameras: bool
+    cosine: bool
     augmentation: Augmentation
     precision: Literal["auto", "fp32", "bf16"]
     compile: bool
@@ -56,14 +57,18 @@ class Settings:
     device_memory_gib: float
     seed: int
 
-    @property
-    def batch_size(self) -> int:
-        """The images of a batch, over all processes."""
-        return self.clusters_per_batch * self.images_per_cluster
-
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch (from 0)."""
-        return self.learning_rate * self.decay_factor ** (epoch // self.decay_every)
+        share = rate_share(
+            epoch,
+            self.epochs,
+            warm_up=self.warm_up,
+            warm_up_from=self.warm_up_from,
+            decay_at=self.decay_at,
+            decay_factor=self.decay_factor,
+            cosine=self.cosine,
+        )
+        return self.learning_rate * share
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,48 @@ class EpochLabels:
     measures: dict[str, float]
 
 
-Labeller = Callable[[int, Float32[np.ndarray, "n d"], World], EpochLabels]
-"""Called on every rank with the epoch (from 0), the unit-norm embeddings of all images and the world."""
+Labels = Int32[np.ndarray, "n"]
+Labeller = Callable[[int, Float32[np.ndarray, "n d"], World, Sequence[Labels]], EpochLabels]
+"""Called on every rank with the epoch (from 0), the unit-norm embeddings of all images, the world and the labels of all
+epochs before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Epochs of one kind: how their images are labelled and drawn, and what loss they train.
+
+    Attributes:
+        label: makes the labels.
+        loss: terms by name, with their settings; see `reidlib.training.objective`.
+        sampling: how batches are drawn; see `reidlib.images.sampling`.
+        clusters_per_batch: P of the P x K sampling.
+        images_per_cluster: K of it.
+        local: whether every cluster lies on one camera.
+        epochs: how many in a row, where phases take turns.
+    """
+
+    label: Labeller
+    loss: Mapping[str, Mapping[str, Any]]
+    sampling: Literal["mixed", "camera", "every_camera"]
+    clusters_per_batch: int
+    images_per_cluster: int
+    local: bool
+    epochs: int = 1
+
+
+def turn(phases: Sequence[Phase], epoch: int) -> int:
+    """Return which phase an epoch (from 0) belongs to; phases take turns, each for its number of epochs.
+
+    >>> from unittest.mock import Mock
+    >>> [turn([Mock(epochs=3), Mock(epochs=2)], epoch) for epoch in range(7)]
+    [0, 0, 0, 1, 1, 0, 0]
+    """
+    place = epoch % sum(phase.epochs for phase in phases)
+    for number, phase in enumerate(phases):
+        if place < phase.epochs:
+            return number
+        place -= phase.epochs
+    raise AssertionError("a place within the round belongs to a phase")
 
 
 @dataclass
@@ -84,6 +129,10 @@ class History:
 
     curves: list[dict[str, float]] = field(default_factory=list)
     labels: list[Int32[np.ndarray, "n"]] = field(default_factory=list)
+
+    def of_first(self, images: int) -> "History":
+        """Return the history with the labels of the first so many images alone."""
+        return History(self.curves, [labels[:images] for labels in self.labels])
 
     def curve_table(self) -> pd.DataFrame:
         """Return the measures, a row per epoch."""

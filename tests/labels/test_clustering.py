@@ -2,13 +2,17 @@ import numpy as np
 import pytest
 import torch
 
-from reidlib.labels.clustering import METHODS, cluster, local_clusters, local_distances, neighbours_needed
+from reidlib.labels.bottom_up import bottom_up
+from reidlib.labels.clustering import cluster, local_clusters, local_distances, neighbours_needed
 from reidlib.labels.dbscan import choose_eps
+from reidlib.labels.methods import METHODS
+from reidlib.labels.numbering import number_clusters
 from reidlib.labels.quality import label_quality, silhouette
 from reidlib.neighbours.jaccard import jaccard_distance
 from reidlib.neighbours.search import nearest, remembered
 
 SETTINGS = {
+    "bottom_up": {"start_share": 0.85},
     "dbscan": {"eps": 0.6, "min_samples": 4},
     "linkage": {"images_per_cluster": 10},
     "infomap": {"k1": 10, "min_similarity": 0.4, "smallest": 3},
@@ -216,3 +220,19 @@ def test_duplicates_share_their_cluster(people):
     doubled = np.concatenate([embeddings, embeddings])
     found = cluster(doubled, k1=20, k2=4, method={"name": "dbscan", "eps": 0.5, "min_samples": 4}, seed=0).labels
     assert np.array_equal(found[:100], found[100:])
+
+
+def test_bottom_up_goes_on_from_the_labels_before(people):
+    embeddings, _, cameras = people(300, noise=0.4)
+    settings = {"k1": 15, "k2": 4, "method": {"name": "bottom_up"}, "seed": 0}
+    first = cluster(embeddings, **settings)
+    second = cluster(embeddings, **settings, previous=first.labels)
+    counts = [(found.labels.max() + 1) + (found.labels < 0).sum() for found in (first, second)]
+    assert counts == [150, 135]
+    assert np.array_equal(second.labels, bottom_up(first.distances, previous=first.labels))
+    first = local_clusters(embeddings, cameras, **settings)
+    second = local_clusters(embeddings, cameras, **settings, previous=first.labels)
+    for camera in np.unique(cameras):
+        rows = np.flatnonzero(cameras == camera)
+        alone = bottom_up(jaccard_distance(embeddings[rows], k1=15, k2=4), previous=first.labels[rows])
+        assert np.array_equal(number_clusters(second.labels[rows]), alone)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from reidlib.models.backbones import TIMM, backbone
+from reidlib.models.backbones import OWN, TIMM, backbone
 from reidlib.models.embedder import Architecture, new_embedder
 
 SIZE = (64, 32)
@@ -9,7 +9,7 @@ VIT = "timm/vit_tiny_patch16_224"
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18_half", "resnet50_ibn_a", "resnet18_ibn_a", "timm/resnet18d", "timm/resnest14d"]
+    "name", ["resnet18_half", "resnet50_ibn_a", "resnet18_ibn_b", "timm/resnet18d", "timm/resnest14d"]
 )
 @pytest.mark.parametrize("last_stride", [1, 2])
 def test_the_feature_map_of_a_resnet_has_the_stride_asked_for(name, last_stride):
@@ -18,6 +18,15 @@ def test_the_feature_map_of_a_resnet_has_the_stride_asked_for(name, last_stride)
         features = network.eval()(torch.zeros(1, 3, 64, 32))
     down = 16 * last_stride
     assert features.shape == (1, width, 64 // down, 32 // down)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_own_networks_give_a_map_of_their_width_or_parts_of_it(name):
+    network, width = backbone(name)
+    with torch.inference_mode():
+        found = network.eval()(torch.zeros(2, 3, *SIZE))
+    expected = (2, network.parts, width) if hasattr(network, "parts") else (2, width, *found.shape[2:])
+    assert found.shape == expected and network.head_hidden_size == width
 
 
 @pytest.mark.parametrize(
@@ -87,6 +96,9 @@ def test_drop_path_leaves_branches_out_in_training_only():
         ({"name": VIT, "size_px": SIZE, "patch_stride": 17}, "patch_stride.*found 17"),
         ({"name": "timm/swin_tiny_patch4_window7_224", "size_px": SIZE, "patch_stride": 3}, "patch_stride"),
         ({"name": "timm/mobilenetv3_small_050_ibn_a"}, "expected a ResNet"),
+        ({"name": "osnet_x1_0_ibn_b"}, "expected a ResNet"),
+        ({"name": "osnet_x1_0", "last_stride": 1}, "last_stride=1.*set 2 for osnet_x1_0"),
+        ({"name": "lightmbn_x0_25", "drop_path": 0.1}, "drop_path=0.1: lightmbn_x0_25 leaves no branches out"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(options, message):
@@ -98,8 +110,8 @@ def test_what_makes_no_sense_is_refused_by_name(options, message):
     ("name", "pooling", "message"),
     [
         (VIT, "gem", "expected token"),
-        ("timm/convnext_atto", "gem", "expected average or max"),
-        ("resnet18_half", "token", "expected average or gem"),
+        ("timm/convnext_atto", "gem", "expected average or average_max or max"),
+        ("resnet18_half", "token", "expected average or average_max or gem"),
         ("resnet18_half", "median", "found 'median'"),
     ],
 )

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from reidlib.models.pooling import POOLINGS, GeM
+from reidlib.models.attention import add_attention
+from reidlib.models.backbones import backbone
+from reidlib.models.pooling import POOLINGS, GeM, pooling
 
 
 def features(seed: int = 0, scale: float = 1.0) -> torch.Tensor:
@@ -49,7 +51,8 @@ def test_gradient_is_finite_where_nothing_is_positive():
 
 
 def test_poolings_by_name():
-    for name, expected in (("average", features().mean((2, 3))), ("max", features().amax((2, 3)))):
+    mean, largest = features().mean((2, 3)), features().amax((2, 3))
+    for name, expected in (("average", mean), ("max", largest), ("average_max", mean + largest)):
         torch.testing.assert_close(POOLINGS[name](3.0)(features()), expected)
         coarse = POOLINGS[name](3.0)(features().bfloat16())
         assert torch.equal(coarse, POOLINGS[name](3.0)(features().bfloat16().float()))
@@ -57,6 +60,16 @@ def test_poolings_by_name():
     assert torch.equal(POOLINGS["token"](3.0)(tokens.bfloat16()), tokens.bfloat16()[:, 0].float())
     assert torch.equal(POOLINGS["gem"](4.0)(features()), GeM(4.0)(features()))
     assert "trainable=True" in repr(POOLINGS["gem_trained"](2.0))
+
+
+def test_attention_with_layer_norms_leaves_a_network_its_poolings():
+    network, _ = backbone("resnet18_half")
+    add_attention(network, name="global_context", after="layer2")
+    assert isinstance(pooling("gem", power=3.0, network=network), GeM)
+    network, _ = backbone("timm/convnext_atto")
+    add_attention(network, name="global_context", after="stages.2.blocks")
+    with pytest.raises(ValueError, match="expected average or average_max or max"):
+        pooling("gem", power=3.0, network=network)
 
 
 @pytest.mark.parametrize("wrong", [{"power": 0.5}, {"power": float("nan")}, {"eps": 0.0}])

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -88,7 +89,7 @@ def test_random_loads_nothing(tmp_path):
     assert same(loaded(tmp_path, "random"), new_embedder(SMALL, seed=0).backbone.state_dict())
 
 
-def test_weights_that_do_not_fit_are_named(tmp_path, state):
+def test_weights_that_do_not_fit_are_named_and_the_others_loaded_where_that_is_asked_for(tmp_path, state, capsys):
     bad = dict(state)
     del bad["conv1.weight"]
     bad["layer1.0.conv1.weight"] = torch.zeros(1, 1, 3, 3)
@@ -96,8 +97,61 @@ def test_weights_that_do_not_fit_are_named(tmp_path, state):
     save_file(bad, tmp_path / "bad.safetensors")
     with pytest.raises(ValueError) as caught:
         loaded(tmp_path, "bad.safetensors")
-    for words in ("missing conv1.weight", "another shape layer1.0.conv1.weight", "unknown extra.weight"):
-        assert words in str(caught.value)
+    words = ("missing conv1.weight", "another shape layer1.0.conv1.weight", "unknown extra.weight")
+    for misfit in (*words, "extract.strict=false"):
+        assert misfit in str(caught.value)
+    model = new_embedder(SMALL, seed=0)
+    load_weights(model, "bad.safetensors", folder=tmp_path, strict=False)
+    found, drawn = model.backbone.state_dict(), new_embedder(SMALL, seed=0).backbone.state_dict()
+    for name, value in found.items():
+        assert torch.equal(value, (drawn if name in ("conv1.weight", "layer1.0.conv1.weight") else state)[name])
+    line = capsys.readouterr().out
+    for misfit in words:
+        assert misfit in line
+    count = sum(not name.endswith("num_batches_tracked") for name in state)
+    assert f"{count - 2} of {count} tensors of the backbone" in line
+    save_file({"extra.weight": torch.zeros(1)}, tmp_path / "none.safetensors")
+    with pytest.raises(ValueError, match="nothing in it fits"):
+        load_weights(model, "none.safetensors", folder=tmp_path, strict=False)
+
+
+def test_modules_added_to_the_backbone_are_never_missing(tmp_path, state, capsys):
+    save_file(state, tmp_path / "a.safetensors")
+    model = new_embedder(SMALL, seed=0)
+    model.backbone.layer3.append(torch.nn.BatchNorm2d(128))
+    with pytest.raises(ValueError, match=r"missing layer3\.2\.bias"):
+        load_weights(model, "a.safetensors", folder=tmp_path)
+    model.backbone.added_prefixes = ("layer3.2.",)
+    load_weights(model, "a.safetensors", folder=tmp_path)
+    assert same(model.backbone.state_dict(), state) and "did not fit" not in capsys.readouterr().out
+    torch.nn.init.constant_(model.backbone.layer3[2].weight, 7)
+    save_file(model.backbone.state_dict(), tmp_path / "b.safetensors")
+    again = new_embedder(SMALL, seed=1)
+    again.backbone.layer3.append(torch.nn.BatchNorm2d(128))
+    again.backbone.added_prefixes = ("layer3.2.",)
+    load_weights(again, "b.safetensors", folder=tmp_path)
+    assert (again.backbone.layer3[2].weight == 7).all()
+
+
+def test_the_mix_of_adaptive_norms_is_never_missing(tmp_path, state, capsys):
+    save_file(state, tmp_path / "a.safetensors")
+    model = new_embedder(replace(SMALL, normalisation="aibn"), seed=0)
+    load_weights(model, "a.safetensors", folder=tmp_path)
+    assert same(model.backbone.state_dict(), state) and "of modules that were added" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("grid", [(14, 14), (16, 8), (24, 12)])
+def test_positions_of_square_images_and_of_upright_ones_are_resampled(tmp_path, grid):
+    model = new_embedder(Architecture("timm/vit_tiny_patch16_224", 2, "token", 3.0, 64, 160, 80), seed=0)
+    state = dict(model.backbone.state_dict())
+    y, x = torch.meshgrid(torch.linspace(0, 1, grid[0]), torch.linspace(0, 1, grid[1]), indexing="ij")
+    state["pos_embed"] = torch.zeros(1, 1 + grid[0] * grid[1], 192)
+    state["pos_embed"][0, 1:, 0], state["pos_embed"][0, 1:, 1] = y.flatten(), x.flatten()
+    save_file(state, tmp_path / "a.safetensors")
+    load_weights(model, "a.safetensors", folder=tmp_path)
+    rows, columns = model.backbone.pos_embed[0, 1:, :2].view(10, 5, 2).unbind(2)
+    assert (rows.diff(dim=0) > 0).all() and (columns.diff(dim=1) > 0).all()
+    assert rows.std(dim=1).max() < 0.01 and columns.std(dim=0).max() < 0.01
 
 
 def test_a_missing_file_is_answered_with_what_is_there(tmp_path, state):

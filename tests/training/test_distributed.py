@@ -26,7 +26,7 @@ from reidlib.models.embedder import Architecture, new_embedder
 from reidlib.training import loop
 from reidlib.training.distributed import connected
 from reidlib.training.labellers import GlobalLabelling, global_labeller
-from reidlib.training.settings import EpochLabels, Settings
+from reidlib.training.settings import EpochLabels, Phase, Settings
 torch.set_num_threads(1)
 """
 
@@ -40,25 +40,27 @@ images = (colours[:, None] + noise).clip(0, 255).astype(np.uint8).reshape(48, 32
 cameras, people = np.tile(np.int16([0, 0, 0, 1, 1, 1]), 8), np.repeat(np.int32(range(8)), 6)
 local = np.where(cameras == 0, people, people + 8).astype(np.int32)
 labelling = GlobalLabelling(k1=6, k2=2, method={"name": "linkage", "images_per_cluster": 6.0}, camera_centering=True,
-    nodes="all", link_k=4, link_min_similarity=0.1)
+    nodes="all", original_weight=0.0, camera_similarity=0.0, link_k=4, link_min_similarity=0.1)
 memories, end_epoch = [], loop.Run.end_epoch
 def noted(run, *rest):
-    memories.append(run.memory.centres.numpy().copy())
+    memories.append(next(iter(run.objective.terms.values())).centres.numpy().copy())
     return end_epoch(run, *rest)
 loop.Run.end_epoch = noted
 
 def train(group, kind, world):
     model = new_embedder(Architecture(backbone="resnet18_half", last_stride=1, pooling="gem", gem_power=3.0,
         batch_norm_group=group), seed=0)
-    settings = Settings(epochs=2, iterations=3, clusters_per_batch=4, images_per_cluster=4, learning_rate=5e-5,
-        weight_decay=1e-2, decay_every=1, decay_factor=0.1, temperature=0.05, momentum=0.1,
-        within_cameras=kind == "within", augmentation=Augmentation(pad=2), seed=3, precision="fp32", compile=False,
-        clip_norm=1.0, log_every=2, device_memory_gib=1.0)
+    settings = Settings(epochs=2, iterations=3, optimiser="adam", learning_rate=5e-5, backbone_rate=1.0,
+        weight_decay=1e-2, warm_up=0, warm_up_from=0.01, decay_at=[1], decay_factor=0.1, cosine=False,
+        augmentation=Augmentation(pad=2), seed=3, precision="fp32", compile=False, clip_norm=1.0, log_every=2,
+        device_memory_gib=1.0)
     label = global_labeller(people, local, cameras, labelling=labelling, seed=0)
     if kind == "within":
         label = lambda *_: EpochLabels(local, {"clusters": 16.0})
     memories.clear()
-    history = loop.train(model, images, cameras, label=label, settings=settings, world=world)
+    phase = Phase(label=label, loss={"cluster_memory": {}}, sampling="camera" if kind == "within" else "mixed",
+        clusters_per_batch=4, images_per_cluster=4, local=kind == "within")
+    history = loop.train(model, images, cameras, phases=[phase], settings=settings, world=world)
     state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     return history.curves, history.labels, list(memories), state
 

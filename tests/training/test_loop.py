@@ -11,28 +11,41 @@ from reidlib.training.distributed import ALONE
 from reidlib.training.intra import SHARING, train_per_camera, train_shared
 from reidlib.training.labellers import GlobalLabelling, LocalLabelling, global_labeller, global_labels, local_labeller
 from reidlib.training.loop import train
-from reidlib.training.settings import EpochLabels, Settings
+from reidlib.training.settings import EpochLabels, Phase, Settings
 
 SMALL = Architecture(backbone="resnet18_half", last_stride=1, pooling="gem", gem_power=3.0, batch_norm_group=64)
 METHOD = {"name": "linkage", "images_per_cluster": 3.0}
-LOCAL = LocalLabelling(k1=4, k2=2, method=METHOD, keep="best_silhouette")
+LOCAL = LocalLabelling(k1=4, k2=2, original_weight=0.0, method=METHOD, keep="best_silhouette")
 GLOBAL = GlobalLabelling(
-    k1=6, k2=2, method=METHOD, camera_centering=True, nodes="all", link_k=4, link_min_similarity=0.1
+    k1=6,
+    k2=2,
+    original_weight=0.0,
+    method=METHOD,
+    camera_similarity=0.0,
+    camera_centering=True,
+    nodes="all",
+    link_k=4,
+    link_min_similarity=0.1,
 )
 
 
 def settings(**changes):
     values = {
-        "epochs": 2, "iterations": 3, "clusters_per_batch": 4, "images_per_cluster": 2, "learning_rate": 1e-3,
-        "weight_decay": 5e-4, "decay_every": 1, "decay_factor": 0.1, "temperature": 0.05, "momentum": 0.1,
-        "within_cameras": False, "augmentation": Augmentation(pad=2), "seed": 3, "precision": "fp32", "compile": False,
-        "clip_norm": None, "log_every": 2, "device_memory_gib": 1.0,
+        "epochs": 2, "iterations": 3, "optimiser": "adam", "learning_rate": 1e-3, "backbone_rate": 1.0,
+        "weight_decay": 5e-4, "warm_up": 0, "warm_up_from": 0.01, "decay_at": [1], "decay_factor": 0.1, "cosine": False,
+        "augmentation": Augmentation(pad=2), "seed": 3, "precision": "fp32", "compile": False, "clip_norm": None,
+        "log_every": 2, "device_memory_gib": 1.0,
     }  # fmt: skip
     return Settings(**values | changes)
 
 
-def fixed(labels):
-    return lambda epoch, embeddings, world: EpochLabels(labels, {"clusters": float(labels.max() + 1)})
+INSIDE = {"sampling": "camera", "clusters_per_batch": 4, "images_per_cluster": 2, "loss": {"cluster_memory": {}}}
+
+
+def on(labels, **changes):
+    """One phase on fixed labels."""
+    label = lambda *_: EpochLabels(labels, {"clusters": float(labels.max() + 1)})  # noqa: E731
+    return [Phase(**INSIDE | {"label": label, "sampling": "mixed", "local": False} | changes)]
 
 
 def test_two_runs_are_equal_and_another_seed_differs(crops):
@@ -40,7 +53,7 @@ def test_two_runs_are_equal_and_another_seed_differs(crops):
     states, losses = [], []
     for seed in (3, 3, 4):
         model = new_embedder(SMALL, seed=0)
-        history = train(model, images, cameras, label=fixed(people), settings=settings(seed=seed))
+        history = train(model, images, cameras, phases=on(people), settings=settings(seed=seed))
         states.append(model.state_dict())
         losses.append([curve["loss"] for curve in history.curves])
     assert losses[0] == losses[1] != losses[2]
@@ -51,8 +64,9 @@ def test_two_runs_are_equal_and_another_seed_differs(crops):
 def test_training_lowers_the_loss_and_steps_the_learning_rate(crops):
     images, cameras, people = crops
     model = new_embedder(SMALL, seed=0)
-    how = settings(epochs=3, iterations=10, decay_every=2, clusters_per_batch=8, images_per_cluster=4)
-    history = train(model, images, cameras, label=fixed(people), settings=how)
+    how = settings(epochs=3, iterations=10, decay_at=[2])
+    phases = on(people, clusters_per_batch=8, images_per_cluster=4)
+    history = train(model, images, cameras, phases=phases, settings=how)
     curves = history.curve_table()
     assert curves["loss"].iloc[-1] < 0.7 * curves["loss"].iloc[0]
     np.testing.assert_allclose(curves["learning_rate"], [1e-3, 1e-3, 1e-4])
@@ -65,7 +79,7 @@ def test_training_lowers_the_loss_and_steps_the_learning_rate(crops):
 def test_a_loss_that_is_not_finite_stops_with_the_epoch_and_the_rate(crops):
     images, cameras, people = crops
     with pytest.raises(ValueError, match=r"epoch 1, iteration \d is (nan|inf) at learning rate 1e\+30"):
-        train(new_embedder(SMALL, seed=0), images, cameras, label=fixed(people), settings=settings(learning_rate=1e30))
+        train(new_embedder(SMALL, seed=0), images, cameras, phases=on(people), settings=settings(learning_rate=1e30))
 
 
 def test_embeddings_that_collapse_stop_the_run(crops, monkeypatch):
@@ -73,7 +87,19 @@ def test_embeddings_that_collapse_stop_the_run(crops, monkeypatch):
     one = np.tile(np.float32([0.6, 0.8]), (48, 1))
     monkeypatch.setattr(loop, "embed", lambda *_, **__: one)
     with pytest.raises(ValueError, match="collapsed: at the start of epoch 1 all embeddings are nearly one"):
-        train(new_embedder(SMALL, seed=0), images, cameras, label=fixed(people), settings=settings())
+        train(new_embedder(SMALL, seed=0), images, cameras, phases=on(people), settings=settings())
+
+
+def test_labelling_leaves_torch_its_threads(crops):
+    images, cameras, people = crops
+    threads = torch.get_num_threads()
+
+    def label(*_):
+        torch.set_num_threads(threads + 1)  # as numba's first parallel kernel does
+        return EpochLabels(people, {})
+
+    train(new_embedder(SMALL, seed=0), images, cameras, phases=on(people, label=label), settings=settings(epochs=1))
+    assert torch.get_num_threads() == threads
 
 
 def test_what_torch_compile_cannot_do_is_said_and_done_without(crops, monkeypatch, capsys):
@@ -84,11 +110,9 @@ def test_what_torch_compile_cannot_do_is_said_and_done_without(crops, monkeypatc
 
     monkeypatch.setattr(torch, "compile", broken)
     how = settings(compile=True, epochs=1, iterations=1)
-    history = train(new_embedder(SMALL, seed=0), images, cameras, label=fixed(people), settings=how)
+    history = train(new_embedder(SMALL, seed=0), images, cameras, phases=on(people), settings=how)
     assert "torch.compile failed (RuntimeError: no compiler here)" in capsys.readouterr().out
-    plain = train(
-        new_embedder(SMALL, seed=0), images, cameras, label=fixed(people), settings=replace(how, compile=False)
-    )
+    plain = train(new_embedder(SMALL, seed=0), images, cameras, phases=on(people), settings=replace(how, compile=False))
     assert history.curves == plain.curves
 
 
@@ -104,7 +128,7 @@ def test_precision_auto_is_told_by_device_and_network(crops, monkeypatch, capsys
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, there=there: there)
         assert precision.chosen_precision(depthwise, torch.device("cuda")) == expected
     how = settings(precision="auto", epochs=1, iterations=1)
-    train(new_embedder(SMALL, seed=0), images, cameras, label=fixed(people), settings=how)
+    train(new_embedder(SMALL, seed=0), images, cameras, phases=on(people), settings=how)
     assert "precision auto: fp32" in capsys.readouterr().out
 
 
@@ -112,7 +136,7 @@ def test_bfloat16_trains_and_clipping_bounds_the_step(crops):
     images, cameras, people = crops
     for changes in ({"precision": "bf16"}, {"clip_norm": 1e-12}):
         model = new_embedder(SMALL, seed=0)
-        history = train(model, images, cameras, label=fixed(people), settings=settings(**changes))
+        history = train(model, images, cameras, phases=on(people), settings=settings(**changes))
         assert np.isfinite(history.curves[-1]["loss"])
         assert all(value.dtype != torch.bfloat16 for value in model.state_dict().values())
 
@@ -122,9 +146,9 @@ def test_the_first_epoch_takes_the_labels_it_is_given(crops):
     embeddings = np.linalg.qr(np.random.default_rng(0).normal(size=(48, 48)))[0].astype(np.float32)
     local = np.where(cameras == 0, people, people + 8).astype(np.int32)
     label = local_labeller(local, cameras, labelling=LOCAL, seed=0)
-    np.testing.assert_array_equal(label(0, embeddings, ALONE).labels, local)
+    np.testing.assert_array_equal(label(0, embeddings, ALONE, []).labels, local)
     label = global_labeller(people, local, cameras, labelling=GLOBAL, seed=0)
-    first = label(0, embeddings, ALONE)
+    first = label(0, embeddings, ALONE, [])
     np.testing.assert_array_equal(first.labels, people)
     assert first.measures == {"clusters": 8.0, "outlier_share": 0.0, "camera_span": 1.0}
 
@@ -166,7 +190,7 @@ def test_training_inside_cameras_keeps_labels_inside_cameras(crops, sharing):
     images, cameras, people = crops
     local = np.where(cameras == 0, people, people + 8).astype(np.int32)
     model = new_embedder(SMALL, seed=0)
-    trained = SHARING[sharing](model, images, cameras, local, labelling=LOCAL, settings=settings())
+    trained = SHARING[sharing](model, images, cameras, local, labelling=LOCAL, phase=INSIDE, settings=settings())
     assert len(trained.models) == (1 if sharing == "shared" else 2)
     for label in range(trained.labels.max() + 1):
         assert len(set(cameras[trained.labels == label])) == 1
@@ -179,9 +203,15 @@ def test_the_kept_labels_are_those_of_the_best_silhouette(crops):
     images, cameras, people = crops
     local = np.where(cameras == 0, people, people + 8).astype(np.int32)
     for keep in ("best_silhouette", "last"):
-        labelling = LocalLabelling(k1=4, k2=2, method=METHOD, keep=keep)
+        labelling = LocalLabelling(k1=4, k2=2, original_weight=0.0, method=METHOD, keep=keep)
         trained = train_shared(
-            new_embedder(SMALL, seed=0), images, cameras, local, labelling=labelling, settings=settings(epochs=3)
+            new_embedder(SMALL, seed=0),
+            images,
+            cameras,
+            local,
+            labelling=labelling,
+            phase=INSIDE,
+            settings=settings(epochs=3),
         )
         best = 2 if keep == "last" else int(trained.curves["silhouette"].argmax())
         expected = trained.epochs.loc[trained.epochs["epoch"] == best, "label"].to_numpy()
@@ -195,7 +225,7 @@ def test_a_camera_with_one_image_keeps_the_starting_network(crops):
     local = np.where(cameras == 0, people, people + 8).astype(np.int32)
     local[-1] = -1
     start = new_embedder(SMALL, seed=0)
-    trained = train_per_camera(start, images, cameras, local, labelling=LOCAL, settings=settings())
+    trained = train_per_camera(start, images, cameras, local, labelling=LOCAL, phase=INSIDE, settings=settings())
     assert len(trained.models) == 3 and trained.labels[-1] == -1
     last = trained.models[2].state_dict()
     assert all(torch.equal(value, last[name]) for name, value in start.state_dict().items())

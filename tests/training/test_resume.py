@@ -13,22 +13,22 @@ from reidlib.training.checkpoint import Checkpoints, Interrupted
 from reidlib.training.intra import SHARING
 from reidlib.training.labellers import LocalLabelling
 from reidlib.training.loop import train
-from reidlib.training.settings import EpochLabels, Settings
+from reidlib.training.settings import EpochLabels, Phase, Settings
 
 SMALL = Architecture(backbone="resnet18_half", last_stride=1, pooling="gem_trained", gem_power=3.0, batch_norm_group=4)
 EPOCHS, ITERATIONS = 2, 4
 SETTINGS = Settings(
-    epochs=EPOCHS, iterations=ITERATIONS, clusters_per_batch=4, images_per_cluster=2, learning_rate=1e-3,
-    weight_decay=5e-4, decay_every=1, decay_factor=0.1, temperature=0.05, momentum=0.1, within_cameras=True,
-    augmentation=Augmentation(pad=2), seed=3, precision="fp32", compile=False, clip_norm=None, log_every=3,
-    device_memory_gib=1.0,
+    epochs=EPOCHS, iterations=ITERATIONS, optimiser="adam", learning_rate=1e-3, backbone_rate=1.0, weight_decay=5e-4,
+    warm_up=0, warm_up_from=0.01, decay_at=[1], decay_factor=0.1, cosine=False, clip_norm=None, seed=3, log_every=3,
+    augmentation=Augmentation(pad=2), precision="fp32", compile=False, device_memory_gib=1.0,
 )  # fmt: skip
+INSIDE = {"sampling": "camera", "clusters_per_batch": 4, "images_per_cluster": 2, "loss": {"cluster_memory": {}}}
 
 
 def label_by_embeddings(cameras):
     """Labels that depend on the embeddings, so that another embedding would be noticed."""
 
-    def label(epoch, embeddings, world):
+    def label(epoch, embeddings, world, earlier):
         order = np.argsort(np.argsort(embeddings[:, 0]))
         labels = (order * 6 // len(order) * 2 + cameras).astype(np.int32)
         return EpochLabels(
@@ -41,9 +41,8 @@ def label_by_embeddings(cameras):
 def run(crops, checkpoints):
     images, cameras, _ = crops
     model = new_embedder(SMALL, seed=0).eval()  # as a stage loads it
-    history = train(
-        model, images, cameras, label=label_by_embeddings(cameras), settings=SETTINGS, checkpoints=checkpoints
-    )
+    phases = [Phase(label=label_by_embeddings(cameras), local=True, **INSIDE)]
+    history = train(model, images, cameras, phases=phases, settings=SETTINGS, checkpoints=checkpoints)
     return model.state_dict(), history
 
 
@@ -54,7 +53,7 @@ def uninterrupted(crops):
 
 @pytest.mark.parametrize("at", [0, 3, 4, 6])  # begin, end of an epoch, begin of the next, inside
 def test_a_resumed_run_is_the_uninterrupted_one(crops, uninterrupted, tmp_path, monkeypatch, at):
-    steps, step = [0], loop._step
+    steps, step = [0], loop.step
 
     def stopped(*arguments, **keywords):
         step(*arguments, **keywords)
@@ -63,7 +62,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(crops, uninterrupted, tmp_path, 
             signal.raise_signal(signal.SIGTERM if at % 2 else signal.SIGINT)
 
     with monkeypatch.context() as patched, pytest.raises(Interrupted, match="run again to go on from") as caught:
-        patched.setattr(loop, "_step", stopped)
+        patched.setattr(loop, "step", stopped)
         run(crops, Checkpoints(tmp_path))
     assert caught.value.signal == (signal.SIGTERM if at % 2 else signal.SIGINT)
     state, history = run(crops, Checkpoints(tmp_path))
@@ -76,7 +75,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(crops, uninterrupted, tmp_path, 
 def test_a_crash_goes_on_from_the_last_checkpoint_and_a_finished_run_is_not_run_again(
     crops, uninterrupted, tmp_path, monkeypatch, capsys
 ):
-    step, steps = loop._step, [0]
+    step, steps = loop.step, [0]
 
     def crashing(*arguments, **keywords):
         steps[0] += 1
@@ -85,14 +84,14 @@ def test_a_crash_goes_on_from_the_last_checkpoint_and_a_finished_run_is_not_run_
         step(*arguments, **keywords)
 
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
-        patched.setattr(loop, "_step", crashing)
+        patched.setattr(loop, "step", crashing)
         run(crops, Checkpoints(tmp_path, minutes=1e-6))
     state, history = run(crops, Checkpoints(tmp_path))
     assert "going on from epoch 2, iteration 3" in capsys.readouterr().out
     assert history.curves == uninterrupted[1].curves
     assert all(torch.equal(state[name], value) for name, value in uninterrupted[0].items())
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "_step", None)  # nothing is left to do
+        patched.setattr(loop, "step", None)  # nothing is left to do
         state, history = run(crops, Checkpoints(tmp_path))
     assert history.curves == uninterrupted[1].curves
 
@@ -100,15 +99,17 @@ def test_a_crash_goes_on_from_the_last_checkpoint_and_a_finished_run_is_not_run_
 def test_cameras_that_were_trained_are_not_trained_again(crops, tmp_path, monkeypatch):
     images, cameras, people = crops
     local = np.where(cameras == 0, people, people + 8)
-    labelling = LocalLabelling(k1=4, k2=2, method={"name": "linkage", "images_per_cluster": 3.0}, keep="last")
+    labelling = LocalLabelling(
+        k1=4, k2=2, original_weight=0.0, method={"name": "linkage", "images_per_cluster": 3.0}, keep="last"
+    )
 
     def per_camera(checkpoints):
         return SHARING["per_camera"](
-            new_embedder(SMALL, seed=0), images, cameras, local.astype(np.int32), labelling=labelling,
+            new_embedder(SMALL, seed=0), images, cameras, local.astype(np.int32), labelling=labelling, phase=INSIDE,
             settings=SETTINGS, checkpoints=checkpoints,
         )  # fmt: skip
 
-    step, steps = loop._step, [0]
+    step, steps = loop.step, [0]
 
     def crashing(*arguments, **keywords):
         steps[0] += 1
@@ -118,7 +119,7 @@ def test_cameras_that_were_trained_are_not_trained_again(crops, tmp_path, monkey
 
     expected = per_camera(None)
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="second camera"):
-        patched.setattr(loop, "_step", crashing)
+        patched.setattr(loop, "step", crashing)
         per_camera(Checkpoints(tmp_path))
     found = per_camera(Checkpoints(tmp_path))
     np.testing.assert_array_equal(found.labels, expected.labels)

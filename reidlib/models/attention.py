@@ -1,0 +1,164 @@
+"""Attention on feature maps by name, and how it is put behind a stage of a backbone."""
+
+import copy
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from timm.layers import create_attn
+from torch import Tensor, nn
+from torch.nn import functional
+
+from reidlib.schema import Count, checked
+
+# What the stages are called in the networks of timm (ResNets, ConvNeXt, EfficientNet and MobileNet) and in OSNet.
+STAGES = re.compile(r"layer\d|stages\.\d+(\.blocks)?|blocks\.\d+|conv[2-4]")
+
+
+class PositionAttention(nn.Module):
+    """Self-attention over positions: each becomes itself plus a weighted sum over all, by likeness of their features.
+
+    [Fu et al., CVPR 2019, arXiv:1809.02983]; the factor on the sum starts at 0, so that the module starts as the
+    identity. In float32 inside autocast too: the products of the softmax are not scaled, thus too large for 16 bits.
+    """
+
+    def __init__(self, channels: int, *, reduction: Count = 8) -> None:
+        """Compare positions by channels / reduction numbers each."""
+        super().__init__()
+        self.query, self.key = (nn.Conv2d(channels, max(channels // reduction, 1), 1) for _ in range(2))
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.factor = nn.Parameter(torch.zeros(1))
+
+    def forward(self, features: Float[Tensor, "b channels height width"]) -> Float[Tensor, "b channels height width"]:
+        """Return features with what is alike elsewhere added."""
+        with torch.autocast(features.device.type, enabled=False):
+            values = features.to(torch.promote_types(features.dtype, torch.float32))
+            query, key, value = (part(values).flatten(2).mT for part in (self.query, self.key, self.value))
+            attended = functional.scaled_dot_product_attention(query, key, value, scale=1.0)
+            return (values + self.factor * attended.mT.view_as(values)).to(features.dtype)
+
+
+class ChannelAttention(nn.Module):
+    """Self-attention over channels: each becomes itself plus a weighted sum over all, the less alike the heavier.
+
+    [Fu et al., CVPR 2019, arXiv:1809.02983], whose text weights by likeness; we do as its published code and those
+    of the re-identification networks that took it over, which subtract the products from the largest of their row
+    (the same as their sign turned). Starts as the identity; in float32 as `PositionAttention`.
+    """
+
+    def __init__(self) -> None:
+        """Start as the identity."""
+        super().__init__()
+        self.factor = nn.Parameter(torch.zeros(1))
+
+    def forward(self, features: Float[Tensor, "b channels height width"]) -> Float[Tensor, "b channels height width"]:
+        """Return features with those of other channels added."""
+        with torch.autocast(features.device.type, enabled=False):
+            values = features.to(torch.promote_types(features.dtype, torch.float32))
+            maps = values.flatten(2)
+            attended = functional.scaled_dot_product_attention(maps, -maps, maps, scale=1.0)
+            return (values + self.factor * attended.view_as(values)).to(features.dtype)
+
+
+def cbam(channels: int, *, reduction: Count = 16) -> Any:
+    """Gate channels by their mean and maximum, then positions by 7 × 7 [Woo et al., ECCV 2018, arXiv:1807.06521]."""
+    return create_attn("cbam", channels, rd_ratio=1 / reduction)
+
+
+def se(channels: int, *, reduction: Count = 16) -> Any:
+    """Gate channels by their means: squeeze and excitation [Hu et al., CVPR 2018, arXiv:1709.01507]."""
+    return create_attn("se", channels, rd_ratio=1 / reduction)
+
+
+def global_context(channels: int, *, reduction: Count = 16) -> Any:
+    """Add to every position what an attention over all gathers [Cao et al., ICCVW 2019, arXiv:1904.11492].
+
+    The last layer starts at 0, and the module as the identity.
+    """
+    module = create_attn("gca", channels, rd_ratio=1 / reduction)
+    nn.init.zeros_(module.mlp_add.fc2.bias)  # timm zeroes the weight alone
+    return module
+
+
+def non_local(channels: int, *, reduction: Count = 2) -> Any:
+    """Non-local block of AGW [Ye et al., TPAMI 2021, arXiv:2001.04193]: its last BN starts at 0, it as the identity.
+
+    Deviation: timm's block, which weights positions by a softmax where AGW divides the products by their number.
+    """
+    return create_attn("nl", channels, rd_ratio=1 / reduction)
+
+
+def fpb(channels: int, *, reduction: Count = 8) -> nn.Module:
+    """Position, then channel self-attention, as in FPB [Zhang et al., arXiv:2108.01901]."""
+    return nn.Sequential(PositionAttention(channels, reduction=reduction), ChannelAttention())
+
+
+def plr(channels: int, *, reduction: Count = 8, squeeze: Count = 16) -> nn.Module:
+    """Position self-attention, then squeeze and excitation, as in PLR-OSNet [Xie et al., arXiv:2001.07442]."""
+    return nn.Sequential(PositionAttention(channels, reduction=reduction), se(channels, reduction=squeeze))
+
+
+ATTENTIONS: Mapping[str, Callable[..., nn.Module]] = {
+    "cbam": cbam,
+    "se": se,
+    "global_context": global_context,
+    "non_local": non_local,
+    "fpb": fpb,
+    "plr": plr,
+}
+
+
+def attention(name: str, channels: int, **settings: Any) -> nn.Module:
+    """Build an attention that turns maps (b, channels, h, w) into such maps.
+
+    Args:
+        name: a key of `ATTENTIONS`.
+        channels: of the maps.
+        settings: keyword-only parameters of the function of that name.
+
+    Raises:
+        ValueError: for an unknown name, or settings that it does not have.
+    """
+    if name not in ATTENTIONS:
+        raise ValueError(f"model.attention: expected {', '.join(ATTENTIONS)}; found {name!r}")
+    return ATTENTIONS[name](channels, **checked(settings, of=ATTENTIONS[name], where=f"model.attention {name}"))
+
+
+def add_attention(backbone: nn.Module, *, name: str, after: str, **settings: Any) -> None:
+    """Put an attention behind a stage of a backbone; see `attention` and `append_to_stage`."""
+    append_to_stage(backbone, after, lambda channels: attention(name, channels, **settings))
+
+
+def append_to_stage(backbone: nn.Module, after: str, build: Callable[[int], nn.Module]) -> None:
+    """Append what `build` makes for a number of channels to a stage; no other name in the state dict changes.
+
+    `backbone.added_prefixes` then tells how the names of the new parameters begin, which no file of weights has.
+
+    Args:
+        backbone: a network of stages that are nn.Sequential and pass on maps (b, channels, h, w).
+        after: the stage, such as layer3 of a ResNet, stages.2.blocks of a ConvNeXt, conv4 of an OSNet.
+        build: called with the channels of the maps that the stage returns.
+
+    Raises:
+        ValueError: for another stage, with those that there are.
+    """
+    known = [
+        path for path, part in backbone.named_modules() if isinstance(part, nn.Sequential) and STAGES.fullmatch(path)
+    ]
+    if after not in known or getattr(backbone, "output_fmt", "NCHW") == "NHWC":
+        raise ValueError(f"expected a stage of the backbone ({', '.join(known) or 'it has none'}), found {after!r}")
+    stage: Any = backbone.get_submodule(after)
+    added: tuple[str, ...] = getattr(backbone, "added_prefixes", ())
+    backbone.added_prefixes = (*added, f"{after}.{len(stage)}.")  # type: ignore[assignment]
+    stage.append(build(_channels(backbone, after)))
+
+
+@torch.no_grad()
+def _channels(backbone: nn.Module, stage: str) -> int:
+    """Return how many channels a stage returns, by running a copy."""
+    trial, seen = copy.deepcopy(backbone).eval(), []
+    trial.get_submodule(stage).register_forward_hook(lambda _module, _inputs, maps: seen.append(maps.shape[1]))
+    trial(torch.zeros(1, 3, 64, 64, device=next(trial.parameters()).device))
+    return seen[0]

@@ -1,0 +1,92 @@
+"""The schema of data and evaluation: `synthesize`, `dataset`, `unzip`, `evaluate`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from reidlib.params.section import Section
+from reidlib.schema import Count, Positive, Share
+
+
+class Look(Section):
+    """Size of the synthetic pictures and how hard they are."""
+
+    height_px: Count
+    width_px: Count
+    camera_shift: Annotated[float, Field(ge=0, le=2)]
+    scene: Share
+    occlusion: Share
+    pose: Annotated[float, Field(ge=0, le=2)]
+    crop: Annotated[float, Field(ge=0, le=2)]
+
+
+class Synthesize(Section):
+    """The synthetic pedestrians (stage ``synthesize``)."""
+
+    seed: Annotated[int, Field(ge=0)]
+    train_identities: Count
+    test_identities: Count
+    cameras: Annotated[int, Field(ge=2, le=9)]
+    images_per_camera: Annotated[int, Field(ge=2)]
+    look: Look
+
+
+class Dataset(Section):
+    """Which archive, read how."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    reader: Literal[
+        "market1501",
+        "dukemtmc",
+        "msmt17",
+        "personx",
+        "veri776",
+        "cuhk03",
+        "cuhk03_labelled",
+        "cuhk03_detected",
+        "folder",
+        "synthetic",
+    ]
+    camera_labels: bool
+    dbscan_eps: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"]
+    local_quantile: Annotated[float, Field(gt=0, lt=1)]
+    global_quantile: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Source(Section):
+    """Another dataset whose identities are known, to train on beside the clusters; `none` for none.
+
+    Its files are named from `data/` on; without a source they are the dataset's own and are not read.
+    """
+
+    name: str
+    images: str
+    identities: str
+
+
+class Unzip(Section):
+    """From archive to packed images."""
+
+    height_px: Count
+    width_px: Count
+    on_bad_image: Literal["error", "skip"]
+    max_megapixels: Positive
+    max_unpacked_gib: Positive
+    max_unpacking_ratio: Positive
+    workers: Count
+
+
+class Reranking(Section):
+    """k-reciprocal re-ranking; null for none."""
+
+    k1: Count
+    k2: Count
+    weight: Share
+
+
+class Evaluate(Section):
+    """Evaluation: the only stage that reads identities."""
+
+    flip: bool
+    reranking: Reranking | None
+    ranked_queries: Count

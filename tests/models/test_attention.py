@@ -1,0 +1,169 @@
+"""Attention against loops over positions and channels, and behind the stages of real backbones."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from reidlib.models.attention import ATTENTIONS, ChannelAttention, PositionAttention, add_attention, attention
+from reidlib.models.backbones import backbone
+
+IDENTITIES = ("global_context", "non_local", "fpb")
+
+
+def maps(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def softmax(values: np.ndarray) -> np.ndarray:
+    powers = np.exp(values - values.max())
+    return powers / powers.sum()
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_maps_become_maps_of_the_same_shape_and_learn(name):
+    module = attention(name, 32, reduction=4)
+    features = maps(3, 32, 6, 2).requires_grad_()
+    found = module(features)
+    assert found.shape == features.shape
+    found.square().sum().backward()
+    assert features.grad.abs().sum() > 0
+    assert any(value.grad is not None and value.grad.abs().sum() > 0 for value in module.parameters())
+    last = features.detach().to(memory_format=torch.channels_last)
+    torch.testing.assert_close(module.eval()(last), module(features), atol=1e-5, rtol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(module(features).float(), module(features.detach()).float())
+        assert module(features.bfloat16()).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+@pytest.mark.parametrize("training", [True, False])
+def test_some_start_as_the_identity(name, training):
+    features = maps(3, 32, 6, 2)
+    found = attention(name, 32).train(training)(features)
+    assert torch.equal(found, features) == (name in IDENTITIES)
+
+
+def test_position_attention_is_a_loop_over_positions():
+    module = PositionAttention(8, reduction=2).double()
+    nn.init.constant_(module.factor, 0.7)
+    features = maps(2, 8, 3, 2).double()
+
+    def projected(layer: nn.Conv2d, vector: np.ndarray) -> np.ndarray:
+        return layer.weight.detach().numpy()[:, :, 0, 0] @ vector + layer.bias.detach().numpy()
+
+    for image, found in zip(features.numpy(), module(features).detach().numpy(), strict=True):
+        positions = image.reshape(8, 6).T
+        for i, position in enumerate(positions):
+            query = projected(module.query, position)
+            weights = softmax(np.array([query @ projected(module.key, other) for other in positions]))
+            gathered = sum(w * projected(module.value, other) for w, other in zip(weights, positions, strict=True))
+            np.testing.assert_allclose(found.reshape(8, 6)[:, i], position + 0.7 * gathered)
+
+
+def test_channel_attention_is_a_loop_over_channels():
+    module = ChannelAttention().double()
+    nn.init.constant_(module.factor, -0.4)
+    features = maps(2, 5, 3, 2).double()
+    for image, found in zip(features.numpy(), module(features).detach().numpy(), strict=True):
+        channels = image.reshape(5, 6)
+        for i, channel in enumerate(channels):
+            products = channels @ channel
+            weights = softmax(products.max() - products)  # as in the published code
+            np.testing.assert_allclose(found[i].ravel(), channel - 0.4 * weights @ channels)
+
+
+@pytest.mark.parametrize("module", [PositionAttention(4, reduction=2), ChannelAttention()])
+def test_gradients(module):
+    nn.init.constant_(module.factor, 0.5)
+    module.double()
+    assert torch.autograd.gradcheck(module, (maps(2, 4, 2, 3).double().requires_grad_(),))
+
+
+@pytest.mark.parametrize("module", [PositionAttention(16, reduction=2), ChannelAttention()])
+def test_self_attention_is_in_float32_inside_autocast(module):
+    nn.init.constant_(module.factor, 0.5)
+    features = 4 * maps(2, 16, 4, 4).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = module(features)
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, module(features.float()).bfloat16())
+
+
+def test_the_parts_of_a_sequence_come_in_the_papers_order():
+    torch.manual_seed(0)
+    features = maps(2, 16, 4, 2)
+    for name, kinds in (("fpb", "PositionAttention ChannelAttention"), ("plr", "PositionAttention SEModule")):
+        parts = attention(name, 16)
+        assert " ".join(type(part).__name__ for part in parts) == kinds
+        nn.init.constant_(parts[0].factor, 0.5)
+        torch.testing.assert_close(parts(features), parts[1](parts[0](features)))
+    squeezed = torch.relu(parts[1].fc1(parts[0](features).mean((2, 3), keepdim=True)))
+    torch.testing.assert_close(parts(features), parts[0](features) * parts[1].fc2(squeezed).sigmoid())
+
+
+@pytest.mark.parametrize(
+    ("name", "after", "channels"),
+    [
+        *(("resnet18_half", f"layer{stage}", 16 * 2**stage) for stage in (1, 2, 3, 4)),
+        ("resnet18_half_ibn_a", "layer3", 128),
+        ("timm/convnext_atto", "stages.2.blocks", 160),
+        ("timm/mobilenetv3_small_050", "blocks.3", 24),
+        ("osnet_x0_25", "conv3", 96),
+    ],
+)
+def test_attention_behind_a_stage_changes_no_other_name_and_no_value(name, after, channels):
+    network, _ = backbone(name)
+    images = maps(2, 3, 64, 32)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with torch.no_grad():
+        expected = network.eval()(images)
+    network.train()
+    add_attention(network, name="non_local", after=after)
+    assert network.training
+    after_it = network.state_dict()
+    (prefix,) = network.added_prefixes
+    assert prefix.startswith(f"{after}.") and all(torch.equal(after_it[name], before[name]) for name in before)
+    assert after_it.keys() - before.keys() == {name for name in after_it if name.startswith(prefix)}
+    assert network.get_submodule(prefix.strip(".")).norm.num_features == channels
+    with torch.no_grad():
+        rounding = 1e-5 * expected.abs().max()
+        assert (network.eval()(images) - expected).abs().max() < rounding
+        nn.init.ones_(network.get_submodule(prefix.strip(".")).norm.weight)
+        assert (network(images) - expected).abs().max() > 100 * rounding
+
+
+def test_several_may_follow_each_other():
+    network, _ = backbone("resnet18_half", last_stride=1)
+    add_attention(network, name="se", after="layer2", reduction=4)
+    add_attention(network, name="fpb", after="layer2")
+    add_attention(network, name="cbam", after="layer4")
+    assert network.added_prefixes == ("layer2.2.", "layer2.3.", "layer4.2.")
+    assert network.layer2[2].fc1.out_channels == 16
+    assert network(maps(2, 3, 64, 32)).shape == (2, 256, 4, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "after", "message"),
+    [
+        ("resnet18_half", "layer5", r"\(layer1, layer2, layer3, layer4\), found 'layer5'"),
+        ("resnet18_half", "layer1.0", "found 'layer1.0'"),
+        ("timm/convnext_atto", "layer3", r"stages.2.blocks.*found 'layer3'"),
+        ("timm/vit_tiny_patch16_224", "blocks.3", "it has none"),
+        ("timm/swin_tiny_patch4_window7_224", "layers.2.blocks", "it has none"),
+    ],
+)
+def test_other_places_are_refused_with_those_that_there_are(name, after, message):
+    network, _ = backbone(name, size_px=(64, 32))
+    with pytest.raises(ValueError, match=message):
+        add_attention(network, name="se", after=after)
+    assert not hasattr(network, "added_prefixes")
+
+
+def test_unknown_names_and_settings_are_refused():
+    with pytest.raises(ValueError, match=r"cbam, se, .*found 'senet'"):
+        attention("senet", 8)
+    with pytest.raises(ValueError, match=r"model.attention plr.reductoin"):
+        attention("plr", 8, reductoin=4)
+    with pytest.raises(ValueError, match=r"model.attention se.reduction.*found: 0"):
+        attention("se", 8, reduction=0)

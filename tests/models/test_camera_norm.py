@@ -1,0 +1,175 @@
+"""TNorm against loops over cameras and images in numpy."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from reidlib.models.backbones import backbone
+from reidlib.models.camera_norm import CameraNorm, add_camera_norm, conversions, set_cameras
+
+CAMERAS = torch.tensor([2, 0, 0, 2, 0])
+
+
+def maps(step: int = 0, count: int = 5) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(step)
+    offsets = torch.arange(count).view(-1, 1, 1, 1)
+    return torch.randn(count, 3, 4, 2, generator=generator) * (1 + offsets) + offsets + 5 * step
+
+
+def learnt(cameras: int = 3) -> CameraNorm:
+    norm = CameraNorm(3, cameras)
+    for step in range(2):
+        set_cameras(norm, torch.arange(2 * cameras) % cameras)
+        norm(maps(step, 2 * cameras))
+    return norm
+
+
+def test_statistics_are_those_of_a_loop_over_cameras():
+    norm = CameraNorm(3, 4)
+    kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    for step, cameras in enumerate((CAMERAS, CAMERAS + 1, CAMERAS)):
+        set_cameras(norm, cameras)
+        batch = maps(step)
+        assert norm(batch) is batch
+        for camera in np.unique(cameras):
+            part = batch.double().numpy()[cameras.numpy() == camera]
+            new = part.mean((0, 2, 3)), part.var((0, 2, 3))
+            old = kept.get(int(camera), new)
+            kept[int(camera)] = tuple(0.9 * a + 0.1 * b for a, b in zip(old, new, strict=True))
+    for camera in range(4):
+        assert norm.seen[camera] == (camera in kept)
+        mean, variance = kept.get(camera, (np.zeros(3), np.ones(3)))
+        np.testing.assert_allclose(norm.mean[camera], mean, rtol=1e-5)
+        np.testing.assert_allclose(norm.variance[camera], variance, rtol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_conversion_is_that_of_a_loop_over_images(training):
+    norm = learnt().train(training)
+    before = copy.deepcopy(norm.state_dict())
+    target = torch.tensor([0, 0, 1, 1, 2])
+    set_cameras(norm, CAMERAS, target)
+    batch = maps(7)
+    found = norm(batch)
+    for image, out, a, b in zip(batch, found, CAMERAS.tolist(), target.tolist(), strict=True):
+        if a == b:
+            assert torch.equal(out, image)
+            continue
+        for channel in range(3):
+            mean, std = norm.mean[:, channel].numpy(), np.sqrt(norm.variance[:, channel].numpy() + 1e-5)
+            expected = (image[channel].numpy() - mean[a]) / std[a] * std[b] + mean[b]
+            np.testing.assert_allclose(out[channel], expected, rtol=1e-4, atol=1e-4)
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+
+
+def test_there_and_back_is_the_identity():
+    norm, other = learnt(), torch.tensor([0, 1, 2, 1, 1])
+    set_cameras(norm, CAMERAS, other)
+    converted = norm(maps())
+    assert not torch.allclose(converted, maps())
+    set_cameras(norm, other, CAMERAS)
+    torch.testing.assert_close(norm(converted), maps(), rtol=1e-4, atol=1e-4)
+
+
+def test_without_cameras_or_in_evaluation_nothing_happens():
+    norm = learnt()
+    before = copy.deepcopy(norm.state_dict())
+    set_cameras(norm, None)
+    assert torch.equal(norm(maps()), maps())
+    set_cameras(norm.eval(), CAMERAS)
+    assert torch.equal(norm(maps()), maps())
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+
+
+def test_cameras_without_statistics_leave_images_as_they_are():
+    norm = CameraNorm(3, 4)
+    set_cameras(norm, CAMERAS)
+    norm(maps())
+    set_cameras(norm, torch.tensor([1, 0, 0, 2, 3]), torch.tensor([0, 1, 2, 0, 3]))
+    assert (norm(maps()) == maps()).flatten(1).all(1).tolist() == [True, True, False, False, True]
+
+
+def test_gradients_go_through_the_maps_alone():
+    norm, target = learnt().double(), torch.tensor([0, 0, 1, 1, 2])
+    assert not any(value.requires_grad for value in norm.buffers())
+    set_cameras(norm, CAMERAS, target)
+    batch = maps().double().requires_grad_()
+    assert torch.autograd.gradcheck(norm, (batch,))
+    found = norm(batch)
+    std = (norm.variance + 1e-5).sqrt()
+    scale = torch.where((target == CAMERAS)[:, None], 1.0, std[target] / std[CAMERAS])
+    set_cameras(norm, CAMERAS)
+    norm(maps(3).double().requires_grad_())  # moves the statistics between forward and backward
+    assert not norm.mean.requires_grad and not torch.equal(norm.variance.sqrt(), std)
+    found.sum().backward()
+    torch.testing.assert_close(batch.grad, scale[:, :, None, None].expand_as(batch))
+
+
+def test_statistics_are_in_float32_inside_autocast():
+    norm, twin = CameraNorm(3, 3), CameraNorm(3, 3)
+    batch = (maps() + 100).bfloat16()
+    for module in (norm, twin):
+        set_cameras(module, CAMERAS)
+    with torch.autocast("cpu", torch.bfloat16):
+        norm(batch)
+        twin(batch.float())
+        assert torch.equal(norm.variance, twin.variance) and norm.variance.dtype == torch.float32
+        set_cameras(norm, CAMERAS, torch.zeros(5, dtype=torch.int64))
+        set_cameras(twin, CAMERAS, torch.zeros(5, dtype=torch.int64))
+        assert norm(batch).dtype == torch.bfloat16
+        assert torch.equal(norm(batch), twin(batch.float()).bfloat16())
+
+
+def test_two_runs_a_copy_and_a_state_dict_are_equal():
+    first, second = learnt(), learnt()
+    third = CameraNorm(3, 3)
+    third.load_state_dict(copy.deepcopy(first).state_dict())
+    for other in (second, third, copy.deepcopy(first)):
+        assert all(torch.equal(value, other.state_dict()[name]) for name, value in first.state_dict().items())
+    assert list(first.state_dict()) == ["mean", "variance", "seen"]
+
+
+def test_behind_a_stage_of_a_network():
+    network, _ = backbone("resnet18_half")
+    before = set(network.state_dict())
+    add_camera_norm(network, after="layer2", cameras=3)
+    assert network.added_prefixes == ("layer2.2.",)
+    assert set(network.state_dict()) - before == {"layer2.2.mean", "layer2.2.variance", "layer2.2.seen"}
+    assert network.layer2[2].mean.shape == (3, 64) and not network.layer2[2].seen.any()
+    images = torch.randn(5, 3, 64, 32)
+    set_cameras(network, CAMERAS)
+    plain = network(images)
+    assert network.layer2[2].seen.tolist() == [True, False, True]
+    set_cameras(network, CAMERAS, CAMERAS)
+    torch.testing.assert_close(network(images), plain)
+    set_cameras(network, CAMERAS, 2 - CAMERAS)
+    assert not torch.allclose(network(images), plain)
+    set_cameras(network, None)
+    torch.testing.assert_close(network(images), plain)
+    with pytest.raises(ValueError, match="found 'layer9'"):
+        add_camera_norm(network, after="layer9", cameras=3)
+
+
+def test_conversions_are_other_cameras_half_the_time():
+    cameras = np.arange(6000) % 4
+    drawn, again = (conversions(cameras, 4, np.random.default_rng(5)) for _ in range(2))
+    assert np.array_equal(drawn, again)
+    assert not np.array_equal(drawn, conversions(cameras, 4, np.random.default_rng(6)))
+    shares = np.zeros((4, 4))
+    np.add.at(shares, (cameras, drawn), 1 / 1500)
+    np.testing.assert_allclose(shares, 1 / 6 + np.eye(4) / 3, atol=0.05)
+    assert np.array_equal(conversions(cameras * 0, 1, np.random.default_rng(0)), cameras * 0)
+
+
+def test_wrong_cameras_are_refused():
+    norm = nn.Sequential(learnt())
+    with pytest.raises(ValueError, match=r"cameras 0 to 2, found \[0, 3\]"):
+        set_cameras(norm, torch.tensor([3, 0]))
+    with pytest.raises(ValueError, match=r"found \[-1, 0\]"):
+        set_cameras(norm, torch.tensor([0, 0]), torch.tensor([0, -1]))
+    set_cameras(norm, torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="expected 5 cameras, one to an image; found 2"):
+        norm(maps())

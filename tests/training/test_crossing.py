@@ -1,0 +1,168 @@
+"""Any backbone, memory, clustering, refinement and camera trick with any other: trained, interrupted, gone on with."""
+
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import Phase as Stage
+from hypothesis import strategies as st
+
+from reidlib.images.variation import Augmentation
+from reidlib.models.embedder import Architecture, new_embedder
+from reidlib.training import loop
+from reidlib.training.checkpoint import Checkpoints
+from reidlib.training.labellers import GlobalLabelling, LocalLabelling, global_labeller, local_labeller
+from reidlib.training.objective import Objective
+from reidlib.training.settings import Phase, Settings
+
+BACKBONES = {  # name: stage to put something behind, poolings, and whether its batch norms can be mixed
+    "resnet18_half": ("layer1", ["gem", "gem_trained", "average_max"], True),
+    "resnet18_half_ibn_a": ("layer2", ["gem"], False),
+    "osnet_x0_25": ("conv3", ["gem", "max"], False),
+    "gam_half": ("layer2", ["average"], True),
+    "lightmbn_x0_25": ("conv2", ["parts"], False),
+    "timm/convnext_atto": ("stages.0.blocks", ["average", "max"], False),
+}
+MEMORIES = [
+    {"cluster_memory": {}},
+    {"cluster_memory": {"hard": True, "entropy_from_epoch": 1}},
+    {"queue_memory": {"length": 3, "trainable_temperature": True}},
+    {"queue_memory": {"slot_momentum": 0.0}},
+    {"hybrid_memory": {}},
+    {"camera_proxies": {"cross_from_epoch": 1, "hardest": 4}},
+    {"camera_proxies": {"cross_from_epoch": 0, "online": True}},
+]
+OTHERS = [
+    {},
+    {"triplet": {"weight": 0.5}},
+    {"classifier": {"head": "circle", "smoothing": 0.0, "distillation": 1.0}},
+    {"instance": {"from_epoch": 1}},
+    {"camera_adversary": {}},
+    {"centre": {"weight": 0.001}, "metric_pairs": {"loss": "multi_similarity"}},
+    {"teacher": {}},
+]
+METHODS = [
+    {"name": "linkage", "images_per_cluster": 6.0},
+    {"name": "dbscan", "eps": "auto", "min_samples": 2},
+    {"name": "kmeans", "n_clusters": 8},
+    {"name": "infomap", "k1": 5, "min_similarity": 0.1, "smallest": 2},
+    {"name": "self_paced", "eps": 0.6, "min_samples": 2},
+    {"name": "bottom_up", "merge_share": 0.1, "start_share": 0.6, "size_weight": 0.003},
+]
+INSIDE = {"sampling": "every_camera", "clusters_per_batch": 2, "images_per_cluster": 2}
+HOW = Settings(
+    epochs=2, iterations=2, optimiser="adam", learning_rate=1e-4, backbone_rate=0.5, weight_decay=5e-4, warm_up=1,
+    warm_up_from=0.5, decay_at=[1], decay_factor=0.5, cosine=True, augmentation=Augmentation(pad=2), seed=3,
+    precision="fp32", compile=False, clip_norm=10.0, log_every=1, device_memory_gib=1.0,
+)  # fmt: skip
+
+
+class Killed(Exception):  # noqa: N818 - no error of the run
+    pass
+
+
+def crossed(draw, crops):
+    """A network and phases drawn at random."""
+    _, cameras, people = crops
+    name = draw(st.sampled_from(sorted(BACKBONES)))
+    stage, poolings, mixes = BACKBONES[name]
+    architecture = Architecture(
+        backbone=name, last_stride=2, pooling=draw(st.sampled_from(poolings)), gem_power=3.0, batch_norm_group=8,
+        height_px=64, width_px=32, normalisation=draw(st.sampled_from(["batch", "aibn"])) if mixes else "batch",
+        attention=draw(st.sampled_from([None, "cbam", "se", "non_local", "plr"])), attention_after=stage,
+        camera_norm_after=draw(st.sampled_from([None, stage])), cameras=2,
+    )  # fmt: skip
+    loss = draw(st.sampled_from(MEMORIES)) | draw(st.sampled_from(OTHERS))
+    method = draw(st.sampled_from(METHODS))
+    weights = [0.0] if method["name"] in ("kmeans", "infomap") else [0.0, 0.3]  # these make no distances
+    labelling = GlobalLabelling(
+        k1=6, k2=2, original_weight=draw(st.sampled_from(weights)), method=method,
+        camera_similarity=draw(st.sampled_from([0.0, 0.01])), camera_centering=draw(st.booleans()),
+        nodes=draw(st.sampled_from(["none", "one", "all"])), link_k=4, link_min_similarity=0.1,
+    )  # fmt: skip
+    local = np.where(cameras == 0, people, people + 8).astype(np.int32)
+    rounds = draw(st.booleans())
+    across = global_labeller(
+        people, local, cameras, labelling=labelling, seed=0, epochs=2, newest_local=(lambda _: 0) if rounds else None
+    )
+    phases = [Phase(label=across, loss=loss, sampling="mixed", clusters_per_batch=4, images_per_cluster=2, local=False)]
+    if rounds:
+        how = LocalLabelling(k1=4, k2=2, original_weight=0.0, method=METHODS[0], keep="last")
+        inside = local_labeller(local, cameras, labelling=how, seed=0)
+        own = draw(st.sampled_from([{"camera_classifiers": {}}, {"cluster_memory": {}}, {"queue_memory": {}}]))
+        phases.insert(0, Phase(label=inside, loss=own, local=True, **INSIDE))
+    return architecture, phases
+
+
+def trained(crops, architecture, phases, checkpoints):
+    images, cameras, people = crops
+    model = new_embedder(architecture, seed=0)
+    teacher = np.eye(8, dtype=np.float32)[people]
+    history = loop.train(
+        model, images, cameras, phases=phases, settings=HOW, checkpoints=checkpoints, teacher=teacher
+    )  # fmt: skip
+    return model.state_dict(), history
+
+
+@pytest.mark.slow
+@settings(max_examples=12, deadline=None, phases=[Stage.generate], suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_combination_trains_and_resumes_to_the_bit(crops, data):
+    architecture, phases = crossed(data.draw, crops)
+    step, steps = loop.step, [0]
+
+    def dying(*arguments, **keywords):
+        steps[0] += 1
+        if steps[0] == 4:
+            raise Killed
+        step(*arguments, **keywords)
+
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        warnings.simplefilter("ignore")  # of few images
+        expected, whole = trained(crops, architecture, phases, None)
+        patched.setattr(loop, "step", dying)
+        with pytest.raises(Killed):
+            trained(crops, architecture, phases, Checkpoints(Path(folder), minutes=1e-9))
+        found, resumed = trained(crops, architecture, phases, Checkpoints(Path(folder), minutes=1e-9))
+    assert steps[0] == 5, "only the last step was left"
+    assert resumed.curves == whole.curves and all(np.isfinite(curve["loss"]) for curve in whole.curves)
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"backbone": "timm/convnext_atto"}, "model.pooling: expected average"),
+        ({"backbone": "lightmbn_x0_25"}, "model.pooling: expected parts"),
+        ({"pooling": "token"}, "model.pooling: expected"),
+        ({"attention": "cbam", "attention_after": "conv3"}, "conv3"),
+        ({"attention": "nothing", "attention_after": "layer1"}, "nothing"),
+        ({"camera_norm_after": "layer9"}, "layer9"),
+        ({"normalisation": "aibn", "backbone": "timm/convnext_atto", "pooling": "average"}, "layer3"),
+        ({"patch_stride": 8}, "model.patch_stride"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_by_name(changes, words):
+    values = {"backbone": "resnet18_half", "last_stride": 2, "pooling": "gem", "gem_power": 3.0, "batch_norm_group": 8}
+    with pytest.raises(ValueError, match=words):
+        new_embedder(Architecture(**values | changes), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        ({"nothing": {}}, "loss.nothing: expected a term of the loss among .*cluster_memory"),
+        ({"cluster_memory": {"momentm": 0.1}}, r"loss.cluster_memory.momentm: Extra inputs .*found: 0.1"),
+        ({"queue_memory": {"length": 0}}, r"loss.queue_memory.length: .*greater than or equal to 1"),
+        ({"triplet": {"weight": -1.0}}, r"loss.triplet.weight: .*greater than or equal to 0"),
+        ({}, "expected at least one term"),
+    ],
+)
+def test_a_loss_that_cannot_be_is_refused_by_name(loss, words):
+    with pytest.raises(ValueError, match=words):
+        Objective(loss)
