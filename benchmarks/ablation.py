@@ -9,10 +9,12 @@ per arm and seed) and ablation.md (means and standard deviations).
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from functools import reduce
 from pathlib import Path
 from time import perf_counter
 
@@ -49,13 +51,11 @@ def commands(values: dict) -> dict[str, list[str]]:
     """The command of each stage, in order, as dvc.yaml spells it."""
     stages = yaml.safe_load((ROOT / "data/synthetic/dvc.yaml").read_text())["stages"]
     stages |= yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    return {
-        name: stage["cmd"]
-        .replace("${dataset.name}", values["dataset"]["name"])
-        .replace("${supervision}", values["supervision"])
-        .split()
-        for name, stage in stages.items()
-    }
+
+    def value(found: re.Match[str]) -> str:
+        return str(reduce(lambda block, key: block[key], found[1].split("."), values))
+
+    return {name: re.sub(r"\$\{([^}]+)\}", value, stage["cmd"]).split() for name, stage in stages.items()}
 
 
 def run_arm(folder: Path, overrides: list[str], *, first: str) -> dict[str, float]:

@@ -32,7 +32,9 @@ def memory_loss(
         ValueError: a temperature that is a number and not above 0.
     """
     _check_temperature("memory_loss", temperature)
-    scores, labels = scores.float() / temperature, labels.long()
+    outside = scores.isneginf()  # kept out of the division, through which a trained temperature would get NaN
+    scores = (scores.float().masked_fill(outside, 0) / temperature).masked_fill(outside, -torch.inf)
+    labels = labels.long()
     if weights is None:
         return functional.cross_entropy(scores, labels)
     return (functional.cross_entropy(scores, labels, reduction="none") * weights).mean()

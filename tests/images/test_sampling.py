@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidlib.images.sampling import camera_pk_batches, pk_batches
+from reidlib.images.sampling import camera_pk_batches, every_camera_pk_batches, pk_batches
 
 CASES = {
     "labels": st.lists(st.tuples(st.integers(-1, 9), st.integers(0, 3)), min_size=1, max_size=60).filter(
@@ -87,6 +87,26 @@ def test_camera_batches_come_from_one_camera(labels, identities, images, batches
         assert len(set(labels[rows].tolist())) == min(identities, len(there))
 
 
+@settings(max_examples=60, deadline=None)
+@given(**CASES)
+def test_batches_of_every_camera_hold_p_clusters_of_k_images_of_each(labels, identities, images, batches, seed):
+    pairs = labels
+    labels, cameras, found = drawn(every_camera_pk_batches, pairs, identities, images, batches, seed)
+    known = sorted({camera for label, camera in pairs if label >= 0})
+    assert len(found) == batches
+    for rows in found:
+        assert rows.dtype == np.int64 and (labels[rows] >= 0).all()
+        np.testing.assert_array_equal(cameras[rows], np.repeat(known, identities * images))
+        for camera in known:
+            own = labels[rows[cameras[rows] == camera]]
+            assert len(set(own.tolist())) == min(identities, len({p[0] for p in pairs if p[1] == camera and p[0] >= 0}))
+    for camera in known:  # and over the batches every cluster of a camera comes equally often, but for one
+        counts = Counter(label for rows in found for label in set(labels[rows[cameras[rows] == camera]].tolist()))
+        assert max(counts.values()) - min(counts.values()) <= 1
+    again = drawn(every_camera_pk_batches, pairs, identities, images, batches, seed)[2]
+    assert all(np.array_equal(mine, its) for mine, its in zip(found, again, strict=True))
+
+
 def test_cameras_get_batches_in_proportion_to_their_clusters():
     labels = np.repeat(np.arange(16), 4)
     cameras = np.repeat([0] * 8 + [1] * 5 + [2] * 2 + [3], 4)
@@ -114,7 +134,7 @@ def test_seeds_differ():
     assert not all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-@pytest.mark.parametrize("function", [pk_batches, camera_pk_batches])
+@pytest.mark.parametrize("function", [pk_batches, camera_pk_batches, every_camera_pk_batches])
 def test_errors_come_at_the_call(function):
     generator = np.random.default_rng(0)
     right = {"identities_per_batch": 2, "images_per_identity": 2, "batches": 2, "generator": generator}

@@ -85,6 +85,8 @@ def crossed(draw, crops):
         nodes=draw(st.sampled_from(["none", "one", "all"])), link_k=4, link_min_similarity=0.1,
     )  # fmt: skip
     local = np.where(cameras == 0, people, people + 8).astype(np.int32)
+    if draw(st.booleans()):  # without camera labels
+        cameras, local = np.zeros_like(cameras), people
     rounds = draw(st.booleans())
     across = global_labeller(
         people, local, cameras, labelling=labelling, seed=0, epochs=2, newest_local=(lambda _: 0) if rounds else None
@@ -95,11 +97,11 @@ def crossed(draw, crops):
         inside = local_labeller(local, cameras, labelling=how, seed=0)
         own = draw(st.sampled_from([{"camera_classifiers": {}}, {"cluster_memory": {}}, {"queue_memory": {}}]))
         phases.insert(0, Phase(label=inside, loss=own, local=True, **INSIDE))
-    return architecture, phases
+    return architecture, phases, cameras
 
 
-def trained(crops, architecture, phases, checkpoints):
-    images, cameras, people = crops
+def trained(crops, architecture, phases, cameras, checkpoints):
+    images, _, people = crops
     model = new_embedder(architecture, seed=0)
     teacher = np.eye(8, dtype=np.float32)[people]
     history = loop.train(
@@ -112,7 +114,7 @@ def trained(crops, architecture, phases, checkpoints):
 @settings(max_examples=12, deadline=None, phases=[Stage.generate], suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_combination_trains_and_resumes_to_the_bit(crops, data):
-    architecture, phases = crossed(data.draw, crops)
+    architecture, phases, cameras = crossed(data.draw, crops)
     step, steps = loop.step, [0]
 
     def dying(*arguments, **keywords):
@@ -123,11 +125,11 @@ def test_any_combination_trains_and_resumes_to_the_bit(crops, data):
 
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         warnings.simplefilter("ignore")  # of few images
-        expected, whole = trained(crops, architecture, phases, None)
+        expected, whole = trained(crops, architecture, phases, cameras, None)
         patched.setattr(loop, "step", dying)
         with pytest.raises(Killed):
-            trained(crops, architecture, phases, Checkpoints(Path(folder), minutes=1e-9))
-        found, resumed = trained(crops, architecture, phases, Checkpoints(Path(folder), minutes=1e-9))
+            trained(crops, architecture, phases, cameras, Checkpoints(Path(folder), minutes=1e-9))
+        found, resumed = trained(crops, architecture, phases, cameras, Checkpoints(Path(folder), minutes=1e-9))
     assert steps[0] == 5, "only the last step was left"
     assert resumed.curves == whole.curves and all(np.isfinite(curve["loss"]) for curve in whole.curves)
     for name, value in expected.items():

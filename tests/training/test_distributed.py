@@ -13,9 +13,9 @@ import pytest
 from reidlib.training.distributed import ALONE, World, connected
 
 ROOT = Path(__file__).parents[2]
-# batch of 16: two groups to a process, one, one across both, the whole batch; and batches of one camera
+# batch of 16: two groups to a process, one, one across both, the whole batch; batches of one camera; several terms
 # (The weight decay keeps Adam from making whole steps of the rounding of gradients that are nearly 0.)
-CASES = [(4, "across"), (8, "across"), (16, "across"), (64, "across"), (8, "within")]
+CASES = [(4, "across"), (8, "across"), (16, "across"), (64, "across"), (8, "within"), (16, "several")]
 
 BEGIN = """
 import pickle, sys
@@ -58,7 +58,10 @@ def train(group, kind, world):
     if kind == "within":
         label = lambda *_: EpochLabels(local, {"clusters": 16.0})
     memories.clear()
-    phase = Phase(label=label, loss={"cluster_memory": {}}, sampling="camera" if kind == "within" else "mixed",
+    loss = {"cluster_memory": {}}
+    if kind == "several":
+        loss |= {"triplet": {"distillation": 1.0}, "classifier": {}, "instance": {}, "camera_adversary": {}}
+    phase = Phase(label=label, loss=loss, sampling="camera" if kind == "within" else "mixed",
         clusters_per_batch=4, images_per_cluster=4, local=kind == "within")
     history = loop.train(model, images, cameras, phases=[phase], settings=settings, world=world)
     state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -26,6 +27,15 @@ def test_memory_loss_is_the_mean_negative_log_softmax():
     for row, label in zip(scores.tolist(), labels, strict=True):
         expected -= math.log(math.exp(row[label] / 0.05) / sum(math.exp(s / 0.05) for s in row)) / 6
     assert memory_loss(scores, torch.tensor(labels), temperature=0.05).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_trained_temperature_has_a_gradient_beside_classes_that_take_no_part():
+    temperature = torch.tensor(0.1, requires_grad=True)
+    scores = torch.tensor([[0.9, 0.1, -torch.inf]])
+    torch.autograd.backward(memory_loss(scores, torch.tensor([0]), temperature=temperature))
+    # loss = log(1 + exp(-.8 / t)), so its slope is .8 / t^2 * exp(-.8 / t) / (1 + exp(-.8 / t))
+    expected = 0.8 / 0.1**2 * np.exp(-8) / (1 + np.exp(-8))
+    assert float(temperature.grad) == pytest.approx(expected, rel=1e-4)
 
 
 def test_memory_loss_weighs_its_samples():

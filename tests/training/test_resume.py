@@ -38,10 +38,10 @@ def label_by_embeddings(cameras):
     return label
 
 
-def run(crops, checkpoints):
+def run(crops, checkpoints, *, loss=INSIDE["loss"]):
     images, cameras, _ = crops
     model = new_embedder(SMALL, seed=0).eval()  # as a stage loads it
-    phases = [Phase(label=label_by_embeddings(cameras), local=True, **INSIDE)]
+    phases = [Phase(label=label_by_embeddings(cameras), local=True, **INSIDE | {"loss": loss})]
     history = train(model, images, cameras, phases=phases, settings=SETTINGS, checkpoints=checkpoints)
     return model.state_dict(), history
 
@@ -94,6 +94,34 @@ def test_a_crash_goes_on_from_the_last_checkpoint_and_a_finished_run_is_not_run_
         patched.setattr(loop, "step", None)  # nothing is left to do
         state, history = run(crops, Checkpoints(tmp_path))
     assert history.curves == uninterrupted[1].curves
+
+
+def test_rings_with_their_positions_and_trained_parameters_of_terms_survive(crops, tmp_path, monkeypatch):
+    loss = {"queue_memory": {"length": 3, "trainable_temperature": True}, "classifier": {}, "camera_adversary": {}}
+    expected, history = run(crops, None, loss=loss)
+    step, steps, states = loop.step, [0], []
+
+    def crashing(running, *arguments, **keywords):
+        steps[0] += 1
+        if steps[0] == 7:
+            states.append({name: tensor.clone() for name, tensor in running.objective.state_dict().items()})
+            raise RuntimeError("killed")
+        step(running, *arguments, **keywords)
+
+    def noted(running, *arguments, **keywords):
+        states.append({name: tensor.clone() for name, tensor in running.objective.state_dict().items()})
+        step(running, *arguments, **keywords)
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
+        patched.setattr(loop, "step", crashing)
+        run(crops, Checkpoints(tmp_path, minutes=1e-6), loss=loss)
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "step", noted)
+        state, resumed = run(crops, Checkpoints(tmp_path), loss=loss)
+    assert states[0].keys() == states[1].keys() and states[0]["terms.queue_memory.positions"].any()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    assert resumed.curves == history.curves
+    assert all(torch.equal(state[name], value) for name, value in expected.items())
 
 
 def test_cameras_that_were_trained_are_not_trained_again(crops, tmp_path, monkeypatch):
