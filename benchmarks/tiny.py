@@ -50,7 +50,15 @@ def make_repository(folder: Path, overrides: Sequence[str] = TINY) -> None:
     """Make a git repository of the sources (compiled kernels included) with these parameters, nothing run yet."""
     for name in ("reidlib", "stages", "conf"):
         shutil.copytree(ROOT / name, folder / name)
-    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "data/synthetic/dvc.yaml", ".dvc/config"):
+    for name in (
+        "dvc.yaml",
+        "params.yaml",
+        ".dvcignore",
+        ".gitignore",
+        "data/synthetic/dvc.yaml",
+        "transfer/dvc.yaml",
+        ".dvc/config",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
     (folder / "data/weights").mkdir()

@@ -28,7 +28,7 @@ def main(
     )
     crops, all_cameras, known = own, cameras, None
     if params.source.name != "none":
-        crops, all_cameras, known = with_source(own, cameras, source_images, source_identities)
+        crops, all_cameras, known = with_source(own, cameras, source_images, source_identities, **params.cameras())
     model = starting_network(params, features, intra)
     phases = inter_phases(params, cameras, first=first, local=local, source=known)
     how, minutes = settings(params, params.train_inter), params.compute.checkpoint_minutes

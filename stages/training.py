@@ -94,6 +94,8 @@ def inter_phases(
     """
     section, rounds = params.train_inter, params.train_inter.alternate
     labelling, seed = GlobalLabelling(**params.global_labelling()), params.seed
+    if source is not None and section.loss.get("teacher") is not None:
+        raise ValueError("source: a teacher knows no other dataset; set train_inter.loss.teacher=null, or source=none")
     if rounds is None:
         label = global_labeller(first, local, cameras, labelling=labelling, seed=seed, epochs=section.epochs)
         label = label if source is None else beside_source(label, source)

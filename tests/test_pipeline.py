@@ -13,11 +13,9 @@ from reidlib.compose import composed
 from reidlib.params import Params, load_params, parse
 
 ROOT = Path(__file__).parent.parent
-STAGES = {
-    **yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"],
-    **yaml.safe_load((ROOT / "data/synthetic/dvc.yaml").read_text())["stages"],
-}
-NAMES = ["synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "evaluate"]
+FILES = ("dvc.yaml", "data/synthetic/dvc.yaml", "transfer/dvc.yaml")
+STAGES = {name: stage for file in FILES for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()}
+NAMES = ["synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "evaluate", "transfer"]
 RECIPES = sorted(path.stem for path in (ROOT / "conf/recipe").glob("*.yaml"))
 DATASETS = sorted(path.stem for path in (ROOT / "conf/dataset").glob("*.yaml"))
 GRAPH = grimp.build_graph("reidlib", "stages", cache_dir=None)
@@ -104,17 +102,40 @@ def _words(paths: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_only_evaluate_depends_on_identities_but_in_recipes_that_say_supervised(recipe):
+def test_only_what_measures_depends_on_identities_but_in_recipes_that_say_supervised(recipe):
     values = composed([f"recipe={recipe}"])
     chosen = {"${supervision}": values["supervision"], "${source.identities}": values["source"]["identities"]}
     deps = {name: " ".join(chosen.get(word, word) for word in _words(stage["deps"])) for name, stage in STAGES.items()}
     users = {name for name, paths in deps.items() if "identities" in paths}
-    assert users == ({"evaluate", "cluster", "refine"} if "supervised" in recipe else {"evaluate"})
+    assert users == {"evaluate", "transfer"} | ({"cluster", "refine"} if "supervised" in recipe else set())
+
+
+def test_nothing_depends_on_what_is_measured():
+    metrics = {str(path) for name in ("evaluate", "transfer") for path in _outputs(STAGES[name])}
+    deps = {path for stage in STAGES.values() for path in stage["deps"]}
+    assert metrics and not deps & metrics
+
+
+def test_a_source_brings_its_own_identities_never_the_datasets():
+    with_source = composed(["source=other", "source.name=market1501"])["source"]
+    assert with_source["identities"] == "market1501/identities.parquet"
+    assert [stage for stage in NAMES if "data/${source.identities}" in STAGES[stage]["deps"]] == ["train_inter"]
+    with pytest.raises(ValueError, match=r"source\.name: expected another dataset"):
+        parse(composed(["source=other", "source.name=synthetic"]))
+
+
+def test_transfer_measures_the_datasets_it_is_told():
+    assert STAGES["transfer"]["matrix"] == {"dataset": "${transfer.datasets}"} and composed([])["transfer"] == {
+        "datasets": []
+    }
+    assert parse(composed(["transfer.datasets=[market1501,msmt17]"])).transfer.datasets == ["market1501", "msmt17"]
+    with pytest.raises(ValueError, match=r"transfer\.datasets"):
+        parse(composed(["transfer.datasets=[../market1501]"]))
 
 
 def test_no_other_stage_reads_identities():
     readers = {stage for stage in NAMES if "identities(" in (ROOT / f"stages/{stage}.py").read_text()}
-    assert readers == {"evaluate", "cluster", "refine"}
+    assert readers == {"evaluate", "transfer", "cluster", "refine"}
 
 
 @pytest.mark.parametrize(
@@ -128,11 +149,16 @@ def test_identities_are_labels_in_the_supervised_recipe_alone(override):
                               for key, value in override.items()})  # fmt: skip
 
 
+def _outputs(stage: dict) -> list[str]:
+    outs = stage.get("outs", []) + stage.get("metrics", [])
+    return [next(iter(out)) if isinstance(out, dict) else out for out in outs]
+
+
 def test_every_path_in_a_command_is_a_dependency_or_an_output():
     for name, stage in STAGES.items():
         words = stage["cmd"].split()
         paths = {word for before, word in pairwise(words) if before.startswith("--")}
-        outs = [next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"] + stage.get("metrics", [])]
+        outs = _outputs(stage)
         named = {*stage["deps"], *outs}
         missing = {path for path in paths if path not in named and not any(dep.startswith(f"{path}/") for dep in named)}
         missing = {path for path in missing if not path.startswith(".scratch/")}  # checkpoints: gone when a stage ends

@@ -46,20 +46,27 @@ def training_identities(identities: Path, images: Path) -> Int32[np.ndarray, "n"
 
 
 def with_source(
-    crops: UInt8[np.ndarray, "n h w 3"], cameras: Int16[np.ndarray, "n"], images: Path, identities: Path
+    crops: UInt8[np.ndarray, "n h w 3"],
+    cameras: Int16[np.ndarray, "n"],
+    images: Path,
+    identities: Path,
+    *,
+    camera_labels: bool,
 ) -> tuple[UInt8[np.ndarray, "m h w 3"], Int16[np.ndarray, "m"], Int32[np.ndarray, "k"]]:
     """Return the training images and cameras followed by those of another dataset, and the identities of the latter.
 
-    All are held in memory. The other dataset's cameras are numbered after these.
+    All are held in memory. The other dataset's cameras are numbered after these; without camera labels all images are
+    on camera 0.
 
     Args:
         crops: packed training images.
         cameras: of them.
         images: the other dataset's images folder.
         identities: what `unzip` wrote apart for it.
+        camera_labels: whether cameras are told apart.
 
     Raises:
-        ValueError: where the other images are packed in another size.
+        ValueError: where the other images are packed in another size, or none of them has a known identity.
     """
     other = open_split(images, "train")
     if other.shape[1:] != crops.shape[1:]:
@@ -67,7 +74,9 @@ def with_source(
             f"{images}: expected images of {crops.shape[1]} x {crops.shape[2]} pixels, as the dataset to train on has "
             f"them, found {other.shape[1]} x {other.shape[2]}; unzip both with the same unzip.height_px and width_px"
         )
-    _, theirs = read_training(images, camera_labels=True)
-    numbered = (theirs - theirs.min() + cameras.max() + 1).astype(np.int16)
+    _, theirs = read_training(images, camera_labels=camera_labels)
+    numbered = (theirs - theirs.min() + cameras.max() + 1).astype(np.int16) if camera_labels else theirs
     people = training_identities(identities, images)
+    if not (people > 0).any():
+        raise ValueError(f"{identities}: expected identities of training images, found none; set source=none")
     return np.concatenate([crops, other]), np.concatenate([cameras, numbered]), people

@@ -2,7 +2,7 @@
 
 On a CPU: candidates from a bfloat16 product where the processor multiplies bfloat16, from a float32 one elsewhere, both
 settled by the same float32 inner products, so that the result does not depend on the way; faiss's flat index, which
-computes both halves of the symmetric product, is slower at 3,000 rows and more (benchmarks.knn). On a GPU: faiss's
+computes both halves of the symmetric product, is slower but for few short rows (benchmarks.knn). On a GPU: faiss's
 brute force, or tiles of a float32 product where faiss has no GPU.
 """
 
@@ -120,7 +120,7 @@ def _check_sizes(
         raise ValueError(f"nearest: expected rows within 0..{n}, in steps of 1 and without queries, got {rows}")
     if queries is None:
         return
-    if type(queries) is not type(embeddings) and isinstance(queries, Tensor) != isinstance(embeddings, Tensor):
+    if isinstance(queries, Tensor) != isinstance(embeddings, Tensor):
         raise ValueError(
             f"nearest: embeddings are {type(embeddings).__name__}, queries {type(queries).__name__}; pass two of a kind"
         )

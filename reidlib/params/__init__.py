@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from reidlib.params.data import Dataset, Evaluate, Source, Synthesize, Unzip
+from reidlib.params.data import Dataset, Evaluate, Source, Synthesize, Transfer, Unzip
 from reidlib.params.labels import Cluster, Refine
 from reidlib.params.section import Section
 from reidlib.params.training import Augment, Compute, Demo, Extract, Model, TrainInter, TrainIntra
@@ -37,6 +37,7 @@ class Params(Section):
     refine: Refine
     train_inter: TrainInter
     evaluate: Evaluate
+    transfer: Transfer
 
     def global_labelling(self) -> dict[str, Any]:
         """Return the values of `refine`; without camera labels nothing is refined or centred by camera."""
@@ -62,6 +63,19 @@ class Params(Section):
             raise ValueError(
                 "identities are labels in recipes whose name says supervised, in both stages: recipe=supervised, or "
                 "another method than identities and supervision=images/index.parquet"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _source_is_another_dataset(self) -> "Params":
+        own, name = self.dataset.name, self.source.name
+        none = {"images": f"{own}/images/train.npy", "identities": f"{own}/images/index.parquet"}
+        other = {"images": f"{name}/images", "identities": f"{name}/identities.parquet"}
+        files = self.source.model_dump(exclude={"name"})
+        if name == own or files != (none if name == "none" else other):
+            raise ValueError(
+                "source.name: expected another dataset than the one to train on, whose identities no training may see, "
+                f"and files of it; found {name} {files} for {own}: source=none, or source=other source.name=<dataset>"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""The schema of data and evaluation: `synthesize`, `dataset`, `unzip`, `evaluate`."""
+"""The schema of data and evaluation: `synthesize`, `dataset`, `source`, `unzip`, `evaluate`, `transfer`."""
 
 from typing import Annotated, Literal
 
@@ -6,6 +6,8 @@ from pydantic import Field
 
 from reidlib.params.section import Section
 from reidlib.schema import Count, Positive, Share
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class Look(Section):
@@ -34,7 +36,7 @@ class Synthesize(Section):
 class Dataset(Section):
     """Which archive, read how."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    name: Name
     reader: Literal[
         "market1501",
         "dukemtmc",
@@ -59,7 +61,7 @@ class Source(Section):
     Its files are named from `data/` on; without a source they are the dataset's own and are not read.
     """
 
-    name: str
+    name: Name
     images: str
     identities: str
 
@@ -90,3 +92,9 @@ class Evaluate(Section):
     flip: bool
     reranking: Reranking | None
     ranked_queries: Count
+
+
+class Transfer(Section):
+    """Direct transfer: the datasets that the final network is measured on; read by DVC alone."""
+
+    datasets: list[Name]

@@ -129,7 +129,9 @@ class Demo(Section):
     """What dataset=synthetic puts in the place of a recipe's own values, by interpolation; read by no stage."""
 
     backbone: str
+    optimiser: Literal["adam", "adamw", "sgd"]
     learning_rate: Positive
+    backbone_rate: NotNegative
     intra_epochs: Epochs
     inter_epochs: Count
     decay_at: list[Epochs]

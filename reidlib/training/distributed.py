@@ -144,7 +144,9 @@ class World:
         if self.size == 1:
             return model
         synchronise_norms(model, rank=self.rank, size=self.size)
-        return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+        replica = nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
+        replica.broadcast_buffers = False  # a property, where newer torch has deprecated the argument
+        return replica
 
 
 ALONE = World(0, 1, device())

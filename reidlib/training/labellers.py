@@ -208,7 +208,8 @@ def beside_source(label: Labeller, identities: Labels) -> Labeller:
     """Return a labeller of the images of `label` followed by those of a source dataset, whose identities are known.
 
     Clusters and identities are then classes of one memory, as SpCL has it for domain adaptation [Ge et al., NeurIPS
-    2020, arXiv:2006.02713].
+    2020, arXiv:2006.02713]. Two deviations: batches are drawn from all classes alike, where SpCL's hold as many images
+    of either dataset, and both share their batch normalisation.
     """
     known = number_clusters(np.where(identities > 0, identities, -1))
 

@@ -28,6 +28,7 @@ class Drawn(NamedTuple):
     """A batch that was drawn, and where this rank's part of its images is."""
 
     rows: np.ndarray  # int64 (b,): which images of the table
+    labels: np.ndarray  # int64 (b,): their clusters
     images: Images  # what holds this rank's part
     own_rows: np.ndarray  # where in it
 
@@ -37,8 +38,9 @@ def batches_left(
 ) -> Iterator[Drawn]:
     """Return the batches of the epoch that are still to come."""
     assert run.labelled is not None
+    labels = run.objective.classes(run.labelled.labels)
     drawn = SAMPLINGS[run.phase.sampling](
-        run.objective.classes(run.labelled.labels),
+        labels,
         cameras,
         identities_per_batch=run.phase.clusters_per_batch,
         images_per_identity=run.phase.images_per_cluster,
@@ -49,7 +51,7 @@ def batches_left(
     parts = (rows[world.equal_share(len(rows))] for rows in left)
     loaded = batches(source, parts, device=world.device)
     return (
-        Drawn(rows, images, own_rows)
+        Drawn(rows, labels[rows].astype(np.int64), images, own_rows)
         for rows, (images, own_rows) in zip(progress(left, "training"), loaded, strict=True)
     )
 
@@ -64,7 +66,6 @@ def step(
     world: World,
 ) -> None:
     """Take one batch, of which this rank embeds its part; nothing here waits for the device."""
-    assert run.labelled is not None
     objective, generator = run.objective, np.random.default_rng((settings.seed, run.epoch, run.iteration + 1))
     torch.manual_seed(int(generator.integers(2**62)) + world.rank)
     own = cameras[drawn.rows].astype(np.int64)
@@ -77,7 +78,7 @@ def step(
         first=views[0],
         second=views[1] if len(views) > 1 else None,
         rows=drawn.rows,
-        labels=objective.classes(run.labelled.labels)[drawn.rows].astype(np.int64),
+        labels=drawn.labels,
         cameras=own,
         generator=generator,
     )
@@ -104,10 +105,15 @@ def _view(
     world: World,
 ) -> Features:
     """Return the features of one view of the whole batch: augmented, and from the second on in other cameras' style."""
-    part, (height, width) = world.equal_share(len(drawn.rows)), (size := run.model.size_of(drawn.images))
-    draws = _part(draw(generator, len(cameras), height=height, width=width, settings=settings.augmentation), part)
+    part, size = world.equal_share(len(drawn.rows)), run.model.size_of(drawn.images)
+    draws = draw(generator, len(cameras), height=size[0], width=size[1], settings=settings.augmentation)
     images = apply(
-        drawn.images, draws, settings=settings.augmentation, rows=drawn.own_rows, size_px=size, channels_last=True
+        drawn.images,
+        _part(draws, part),
+        settings=settings.augmentation,
+        rows=drawn.own_rows,
+        size_px=size,
+        channels_last=True,
     ).to(world.device)
     styles: tuple[Tensor, ...] = ()
     if run.model.architecture.camera_norm_after is not None:

@@ -36,7 +36,7 @@ class Teacher(Term):
 
     def teach(self, embeddings: Float[np.ndarray, "n width"]) -> None:
         """Take the teacher's unit-norm embeddings of all training images, in the order of the table."""
-        self.embeddings = torch.from_numpy(np.asarray(embeddings, np.float32))
+        self.embeddings = torch.from_numpy(np.array(embeddings, np.float32))  # a copy: memory maps are read-only
 
     def forward(self, batch: Batch) -> Float32[Tensor, ""]:
         """Return the mean loss; 0 for a single image.

@@ -1,0 +1,166 @@
+"""Every recipe from start to end on a tiny set: some as experiments of `dvc`, the others in this process.
+
+In process the stages are called with the paths that dvc.yaml has for them.
+"""
+
+import importlib
+import json
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from benchmarks.tiny import ROOT, TINY, make_repository, run
+from reidlib import compose
+from reidlib.images.packing import open_split
+from stages import train_inter
+
+pytestmark = pytest.mark.slow
+RECIPES = sorted(path.stem for path in (ROOT / "conf/recipe").glob("*.yaml"))
+UNDER_DVC = ["icsr", "calr", "cluster_contrast", "cluster_contrast_hard", "multi_queue", "supervised"]
+WITHOUT_CAMERAS = ["icsr", "camera_proxy", "iids", "calr", "spcl"]
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+SMALL = [value for value in TINY if not value.startswith(("clustering@", "refine.method", "refine.nodes", "train_"))]
+
+
+def small(recipe):
+    """Overrides with which a recipe is over in seconds: two batches an epoch, few epochs, linkage for DBSCAN."""
+    values = compose.composed([f"recipe={recipe}"])
+    epochs = [f"demo.inter_epochs={5 if values['train_inter']['alternate'] else 2}"]
+    epochs += ["demo.intra_epochs=1"] if values["train_intra"]["epochs"] else []
+    clustering = ["clustering@refine.method=linkage", "refine.method.images_per_cluster=8"]
+    clustering = clustering if values["refine"]["method"]["name"] == "dbscan" else []
+    few = [f"train_{stage}.iterations=2" for stage in ("intra", "inter")]
+    wide = ["model.height_px=64", "model.width_px=32", "train_intra.iterations=20", "train_inter.iterations=20"]
+    wide = wide if recipe == "iids_convnext" else []
+    return [f"recipe={recipe}", *SMALL, *few, *epochs, *clustering, *wide]
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """A tiny repository whose archive has been unzipped."""
+    folder = tmp_path_factory.mktemp("recipes")
+    make_repository(folder)
+    run(folder, "dvc", "repro", "unzip")
+    return folder
+
+
+@pytest.fixture
+def unzipped(repository, tmp_path, monkeypatch):
+    """A working folder with the images and identities of the tiny set alone."""
+    (tmp_path / "data/synthetic").mkdir(parents=True)
+    (tmp_path / "data/weights").mkdir()
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "data/synthetic/images").symlink_to(repository / "data/synthetic/images")
+    shutil.copy(repository / "data/synthetic/identities.parquet", tmp_path / "data/synthetic")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def measured(folder):
+    values = json.loads((folder / "metrics/evaluate.json").read_text())
+    assert 0 <= values["inter_mAP"] <= 100
+    return values
+
+
+def in_process(overrides):
+    """Compose, then call every stage after `unzip` with the paths of dvc.yaml."""
+    compose.main(overrides)
+    values = OmegaConf.create(yaml.safe_load(Path("params.yaml").read_text()))
+    for name, stage in STAGES.items():
+        if name != "unzip":
+            words = OmegaConf.to_container(OmegaConf.merge(values, {"cmd": stage["cmd"]}), resolve=True)["cmd"].split()
+            paths = {key[2:].replace("-", "_"): Path(path) for key, path in pairwise(words) if key.startswith("--")}
+            importlib.import_module(f"stages.{name}").main(**paths)
+
+
+@pytest.mark.parametrize("recipe", UNDER_DVC)
+def test_a_recipe_is_an_experiment_that_unzips_nothing_anew(repository, recipe):
+    output = run(repository, "dvc", "exp", "run", *(word for value in small(recipe) for word in ("-S", value)))
+    assert "Stage 'unzip' didn't change, skipping" in output and "Running stage 'evaluate'" in output
+    assert yaml.safe_load((repository / "params.yaml").read_text())["name"] == recipe
+    measured(repository)
+
+
+@pytest.mark.parametrize("recipe", sorted({*RECIPES} - {*UNDER_DVC}))
+def test_a_recipe_goes_from_images_to_figures(unzipped, recipe):
+    in_process(small(recipe))
+    measured(unzipped)
+
+
+@pytest.mark.parametrize("recipe", WITHOUT_CAMERAS)
+def test_a_recipe_trains_without_camera_labels(unzipped, recipe):
+    in_process([*small(recipe), "dataset.camera_labels=false"])
+    assert measured(unzipped)["inter_camera_span"] == 0
+    assert set(pd.read_parquet("data/synthetic/local_labels.parquet")["camera"]) == {0}
+
+
+def another_dataset(folder, *, height_px=32):
+    """The tiny set once more, darker, under the name `other`; returns what of it is known to be of one person."""
+    (folder / "data/other/images").mkdir(parents=True)
+    for path in (folder / "data/synthetic/images").iterdir():
+        if path.suffix == ".npy":
+            np.save(folder / "data/other/images" / path.name, np.load(path)[:, :height_px] // 2)
+        else:
+            shutil.copy(path, folder / "data/other/images")
+    shutil.copy(folder / "data/synthetic/identities.parquet", folder / "data/other")
+
+
+def test_identities_of_another_dataset_are_classes_beside_the_clusters(unzipped, monkeypatch):
+    another_dataset(unzipped)
+    (unzipped / "data/synthetic/identities.parquet").rename(unzipped / "away")  # only evaluate may miss them
+    seen = []
+    train = train_inter.train
+
+    def spying(model, crops, cameras, **how):
+        history = train(model, crops, cameras, **how)
+        seen.append((len(crops), cameras, history.labels[-1]))
+        return history
+
+    monkeypatch.setattr(train_inter, "train", spying)
+    with pytest.raises(OSError, match=r"data/synthetic/identities\.parquet"):
+        in_process([*small("spcl"), "source=other", "source.name=other"])
+    [(images, cameras, labels)] = seen
+    own = len(open_split(Path("data/synthetic/images"), "train"))
+    people = pd.read_parquet("data/other/identities.parquet").set_index("image")["identity"]
+    index = pd.read_parquet("data/other/images/index.parquet")
+    people = people.reindex(index.loc[index["split"] == "train", "image"]).to_numpy()
+    assert images == 2 * own and len(labels) == images
+    same = people[:, None] == people
+    np.testing.assert_array_equal(labels[own:, None] == labels[own:], same)
+    assert labels[own:].min() > labels[:own].max() and set(cameras[:own]).isdisjoint(cameras[own:])
+    written = pd.read_parquet("data/synthetic/inter/labels.parquet")
+    np.testing.assert_array_equal(written["label"], labels[:own])
+    assert pd.read_parquet("data/synthetic/inter/epochs.parquet")["row"].max() == own - 1
+
+
+@pytest.mark.parametrize(
+    ("more", "height_px", "words"),
+    [
+        ([], 16, "data/other/images: expected images of 32 x 16 pixels"),
+        (["+train_inter.loss.teacher={}"], 32, "source: a teacher knows no other dataset"),
+        (["+train_inter.alternate={intra_epochs: 1, inter_epochs: 1}"], 32, "source: rounds of training inside"),
+    ],
+)
+def test_a_source_that_does_not_fit_is_refused(unzipped, more, height_px, words):
+    another_dataset(unzipped, height_px=height_px)
+    with pytest.raises(ValueError, match=words):
+        in_process([*small("cluster_contrast"), "source=other", "source.name=other", *more])
+
+
+def test_direct_transfer_runs_when_asked_and_says_of_a_copy_what_evaluate_says(repository):
+    compose.main([*small("cluster_contrast"), "transfer.datasets=[copy]"], path=repository / "params.yaml")
+    output = run(repository, "dvc", "repro")
+    assert "transfer" not in output
+    shutil.copytree(repository / "data/synthetic/images", repository / "data/copy/images")
+    shutil.copy(repository / "data/synthetic/identities.parquet", repository / "data/copy")
+    output = run(repository, "dvc", "repro", "transfer/dvc.yaml")
+    assert output.count("Running stage") == 1 and "Running stage 'transfer/dvc.yaml:transfer@copy'" in output
+    found = json.loads((repository / "metrics/transfer_copy.json").read_text())
+    known = {f"inter_{name}": value for name, value in found.items() if not name.endswith("queries")}
+    assert {"mAP", "mINP", "rank1", "queries"} <= set(found) and known.items() <= measured(repository).items()
