@@ -32,16 +32,18 @@ RESULTS = Path(__file__).parent / "results"
 RECIPES = sorted(path.stem for path in (Path(__file__).parent.parent / "conf/recipe").glob("*.yaml"))
 SEVERAL = ("icsr", "cluster_contrast", "multi_queue", "iids", "gam")  # these with three seeds, the others with one
 QUEUE = "train_inter.loss.queue_memory"
-SWEEPS = {
-    "length": ("multi_queue", [(str(length), [f"{QUEUE}.length={length}"]) for length in (2, 4, 8, 16, 32)]),
+SWEEPS = {  # recipe, and what is set for each value; nothing where it is the recipe's own
+    "length": ("multi_queue", {n: [] if n == 16 else [f"{QUEUE}.length={n}"] for n in (2, 4, 8, 16, 32)}),
     "temperature": (
         "multi_queue",
-        [
-            *((str(value), [f"{QUEUE}.temperature={value}"]) for value in (0.03, 0.05, 0.07, 0.1)),
-            ("trained", [f"{QUEUE}.trainable_temperature=true"]),
-        ],
+        {
+            "0.03": [f"{QUEUE}.temperature=0.03"],
+            "0.05": [],
+            "0.1": [f"{QUEUE}.temperature=0.1"],
+            "trained": [f"{QUEUE}.trainable_temperature=true"],
+        },
     ),
-    "nodes": ("icsr", [(nodes, [f"refine.nodes={nodes}"]) for nodes in ("none", "one", "all")]),
+    "nodes": ("icsr", {"none": ["refine.nodes=none"], "one": ["refine.nodes=one"], "all": []}),
 }
 COLUMNS = [
     "initial_mAP",
@@ -58,9 +60,12 @@ COLUMNS = [
 def jobs(names: list[str], *, sweeps: bool) -> list[dict]:
     """What is to be run: name, overrides and seed of each experiment."""
     if sweeps:
-        arms = [(sweep, recipe, value, more) for sweep, (recipe, arms) in SWEEPS.items() for value, more in arms]
-        return [{"name": f"{sweep}: {value}", "overrides": [f"recipe={recipe}", *more], "seed": 1}
-                for sweep, recipe, value, more in arms]  # fmt: skip
+        return [
+            {"name": f"{sweep}: {value}", "overrides": [f"recipe={recipe}", *changes], "seed": 1}
+            for sweep, (recipe, arms) in SWEEPS.items()
+            for value, changes in arms.items()
+            if changes
+        ]
     return [{"name": name, "overrides": [f"recipe={name}"], "seed": seed}
             for seed in (1, 2, 3) for name in names if seed == 1 or name in SEVERAL]  # fmt: skip
 
@@ -130,8 +135,9 @@ def draw_sweeps(path: Path) -> None:
     rows = pd.read_json(RESULTS / "recipes.jsonl", lines=True).drop_duplicates(["name", "seed"], keep="last")
     figure, axes = plt.subplots(1, len(SWEEPS), figsize=(12, 3.4), sharey=True, layout="constrained")
     for axis, (sweep, (recipe, arms)) in zip(axes, SWEEPS.items(), strict=True):
-        values = [rows[rows["name"] == f"{sweep}: {value}"]["inter_mAP"].mean() for value, _ in arms]
-        axis.plot([value for value, _ in arms], values, "o-", color="#1b6ca8")
+        names = [f"{sweep}: {value}" if changes else recipe for value, changes in arms.items()]
+        values = [rows[(rows["name"] == name) & (rows["seed"] == 1)]["inter_mAP"].mean() for name in names]
+        axis.plot([str(value) for value in arms], values, "o-", color="#1b6ca8")
         for place, value in enumerate(values):
             axis.annotate(f"{value:.1f}", (place, value), xytext=(0, 7), textcoords="offset points", ha="center")
         axis.set(xlabel=f"{recipe}: {sweep}")
