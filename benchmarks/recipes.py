@@ -31,6 +31,11 @@ from benchmarks.tiny import environment, make_repository
 RESULTS = Path(__file__).parent / "results"
 RECIPES = sorted(path.stem for path in (Path(__file__).parent.parent / "conf/recipe").glob("*.yaml"))
 SEVERAL = ("icsr", "cluster_contrast", "multi_queue", "iids", "gam")  # these with three seeds, the others with one
+HEAD = """Every recipe on the synthetic set (`python -m benchmarks.recipes`): demo-sized, a small network from random weights;
+the last line of recipes.jsonl for each recipe and seed, with its date and load. mAP, Rank-1, mINP and label F (pairwise)
+in percent, ± the standard deviation over seeds where there are several. Two experiments at a time, one thread each, on
+2 cores of an AMD EPYC, often beside other work: minutes (of a whole `dvc exp run`) and images/s (the median epoch) tell
+little of one recipe against another."""  # noqa: E501
 QUEUE = "train_inter.loss.queue_memory"
 SWEEPS = {  # recipe, and what is set for each value; nothing where it is the recipe's own
     "length": ("multi_queue", {n: [] if n == 16 else [f"{QUEUE}.length={n}"] for n in (2, 4, 8, 16, 32)}),
@@ -156,7 +161,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.table:
         run_all(jobs(arguments.only, sweeps=arguments.sweeps), workers=arguments.workers)
-    (RESULTS / "recipes.md").write_text(table() + "\n")
+    (RESULTS / "recipes.md").write_text(f"{HEAD}\n\n{table()}\n")
     if arguments.sweeps or arguments.table:
         draw_sweeps(RESULTS / "recipes_sweeps.png")
     sys.stdout.write(table() + "\n")
