@@ -25,7 +25,8 @@ def test_embed_equals_one_image_at_a_time(model, images):
     assert model.training
     model.eval()
     with torch.inference_mode():
-        expected = [model(((torch.from_numpy(image) / 255 - mean) / std).permute(2, 0, 1)[None])[0] for image in images]
+        batches = [((torch.from_numpy(image) / 255 - mean) / std).permute(2, 0, 1)[None] for image in images]
+        expected = [model(batch).embeddings[0] for batch in batches]
     np.testing.assert_allclose(found, torch.stack(expected).numpy(), atol=1e-5)
 
 

@@ -13,7 +13,7 @@ SMALL = Architecture(backbone="resnet18_half", last_stride=1, pooling="gem", gem
 def test_embeddings_are_unit_norm_in_training_and_evaluation():
     model = new_embedder(SMALL, seed=0)
     images = torch.randn(4, 3, 64, 32)
-    for embeddings in (model.train()(images), model.eval()(images)):
+    for embeddings in (model.train()(images).embeddings, model.eval()(images).embeddings):
         assert embeddings.shape == (4, model.dimension)
         torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(4))
 
@@ -64,14 +64,14 @@ def test_bfloat16_changes_the_backbone_alone(architecture):
     for training in (True, False):
         products.clear()
         with torch.autocast("cpu", torch.bfloat16):
-            embeddings = model.train(training)(images)
+            embeddings = model.train(training)(images).embeddings
         assert embeddings.dtype == torch.float32 and set(products) == {torch.bfloat16}
         torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(4))
         assert [value.dtype for value in seen["neck"]] == [torch.float32] * 2
         expected = model.pool(seen["backbone"][1].double()).float()
         torch.testing.assert_close(seen["neck"][0], expected, atol=1e-5, rtol=1e-5)
     with torch.autocast("cpu", torch.bfloat16):
-        model.train()(images)[:, 0].sum().backward()
+        model.train()(images).embeddings[:, 0].sum().backward()
     assert all(value.grad.dtype == torch.float32 for value in model.parameters() if value.grad is not None)
 
 
