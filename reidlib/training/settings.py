@@ -111,8 +111,9 @@ class Phase:
 def turn(phases: Sequence[Phase], epoch: int) -> int:
     """Return which phase an epoch (from 0) belongs to; phases take turns, each for its number of epochs.
 
-    >>> from unittest.mock import Mock
-    >>> [turn([Mock(epochs=3), Mock(epochs=2)], epoch) for epoch in range(7)]
+    >>> batches = {"sampling": "mixed", "clusters_per_batch": 16, "images_per_cluster": 4}
+    >>> phases = [Phase(label=print, loss={}, local=epochs == 3, epochs=epochs, **batches) for epochs in (3, 2)]
+    >>> [turn(phases, epoch) for epoch in range(7)]
     [0, 0, 0, 1, 1, 0, 0]
     """
     place = epoch % sum(phase.epochs for phase in phases)

@@ -165,7 +165,7 @@ def test_osnet_fills_every_branch_of_lightmbn(tmp_path, capsys):
     osnet = replace(RESNET, backbone="osnet_x0_25", last_stride=2)
     state = made(osnet)
     torch.save(state | OSNET_HEAD, tmp_path / "a.pth")
-    model = new_embedder(replace(osnet, backbone="lightmbn_x0_25", pooling="average"), seed=0)
+    model = new_embedder(replace(osnet, backbone="lightmbn_x0_25", pooling="parts"), seed=0)
     untouched = {name: value.clone() for name, value in model.backbone.state_dict().items()}
     load_weights(model, "a.pth", folder=tmp_path)
     for name, value in model.backbone.state_dict().items():
