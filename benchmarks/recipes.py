@@ -140,9 +140,11 @@ def draw_sweeps(path: Path) -> None:
     rows = pd.read_json(RESULTS / "recipes.jsonl", lines=True).drop_duplicates(["name", "seed"], keep="last")
     figure, axes = plt.subplots(1, len(SWEEPS), figsize=(12, 3.4), sharey=True, layout="constrained")
     for axis, (sweep, (recipe, arms)) in zip(axes, SWEEPS.items(), strict=True):
-        names = [f"{sweep}: {value}" if changes else recipe for value, changes in arms.items()]
-        values = [rows[(rows["name"] == name) & (rows["seed"] == 1)]["inter_mAP"].mean() for name in names]
-        axis.plot([str(value) for value in arms], values, "o-", color="#1b6ca8")
+        names = {str(value): f"{sweep}: {value}" if changes else recipe for value, changes in arms.items()}
+        found = {value: rows[(rows["name"] == name) & (rows["seed"] == 1)] for value, name in names.items()}
+        measured = {value: one["inter_mAP"].iloc[0] for value, one in found.items() if len(one)}
+        values = list(measured.values())
+        axis.plot(list(measured), values, "o-", color="#1b6ca8")
         for place, value in enumerate(values):
             axis.annotate(f"{value:.1f}", (place, value), xytext=(0, 7), textcoords="offset points", ha="center")
         axis.set(xlabel=f"{recipe}: {sweep}")
