@@ -8,7 +8,7 @@ demo: .venv/installed ## render the synthetic set, run the pipeline on it, print
 	@python -m reidlib.report.tables metrics
 
 test: .venv/installed ## pass the tests; at least 90 % of the library's lines are run by them
-	OMP_NUM_THREADS=1 pytest --cov -n 2
+	OMP_NUM_THREADS=1 pytest --cov -n 2 --dist worksteal
 
 check: .venv/installed ## style, types, import order
 	ruff check

@@ -7,7 +7,6 @@ checkpoint is that of writing the model three times (weights and Adam's two mome
 """
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ def measure(
     """Medians of alternating turns of two epochs each."""
     images, labels = random_images(height, width)
     cameras = np.zeros(len(images), np.int16)
-    how = replace(training_settings(iterations=iterations, precision=precision), epochs=2)
+    how = training_settings(epochs=2, iterations=iterations, precision=precision)
     model = network(backbone)
     phases = [training_phase(lambda *_: EpochLabels(labels, {}), batch=batch)]
 

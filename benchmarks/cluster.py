@@ -8,7 +8,6 @@ baseline gets its dense matrix for nothing and runs up to `--baseline-up-to` row
 rows neighbours are sought within shards (`benchmarks.features.neighbours`).
 """
 
-import argparse
 from collections.abc import Callable
 from typing import Any
 
@@ -16,12 +15,13 @@ import numpy as np
 
 from benchmarks import baselines_labels
 from benchmarks.features import features, neighbours
-from benchmarks.measure import compare, peak_extra_mib, report
+from benchmarks.measure import compare, options, peak_extra_mib, report
 from reidlib.labels.dbscan import dbscan
-from reidlib.labels.infomap_clusters import infomap_from_neighbours
+from reidlib.labels.infomap_clusters import infomap
 from reidlib.labels.linkage import linkage
 from reidlib.labels.quality import silhouette
 from reidlib.neighbours.jaccard import jaccard_from_neighbours
+from reidlib.neighbours.search import remembered
 
 EPS, MIN_SAMPLES, MIN_SIMILARITY, IMAGES_PER_CLUSTER = 0.6, 4, 0.5, 12
 BASELINES = {
@@ -35,11 +35,12 @@ Work = Callable[[], np.ndarray | float]
 
 def neighbour_work(embeddings: np.ndarray, identities: np.ndarray) -> tuple[Work, Work]:
     """Infomap on the 15 nearest neighbours: ours, and a link at a time."""
-    similarities, indices = neighbours(embeddings, identities, k=15)
+    found = neighbours(embeddings, identities, k=15)
+    search = remembered(found)
     given: dict[str, Any] = {"min_similarity": MIN_SIMILARITY, "seed": 0}
     return (
-        lambda: infomap_from_neighbours(similarities, indices, **given),
-        lambda: baselines_labels.infomap(similarities, indices, **given),
+        lambda: infomap(embeddings, k1=15, search=search, **given),
+        lambda: baselines_labels.infomap(*found, **given),
     )
 
 
@@ -85,14 +86,8 @@ def measure(n: int, *, d: int, method: str, preset: str, repeats: int, baseline:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, n=12936, d=256, preset="late", repeats=3, baseline_up_to=13000)
     parser.add_argument("--method", choices=sorted(BASELINES), default="linkage")
-    parser.add_argument("--n", type=int, default=12936)
-    parser.add_argument("--d", type=int, default=256)
-    parser.add_argument("--preset", choices=["late", "early"], default="late")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--baseline-up-to", type=int, default=13000)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
     settings = {"d": given.d, "method": given.method, "preset": given.preset, "repeats": given.repeats}
     report(measure(given.n, baseline=given.n <= given.baseline_up_to, **settings), as_json=given.json)

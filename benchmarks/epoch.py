@@ -7,8 +7,6 @@ takes the labels it is given. Random images make embeddings without clusters, so
 planted ones of the same shape ("late": like a trained network's), which cost what real ones cost.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 
@@ -34,7 +32,7 @@ def measure(
     planted, _, _ = features(images, preset="late", d=model.dimension)
     cameras = (np.arange(images) % 6).astype(np.int16)
     local = (np.arange(images) // 4).astype(np.int32)
-    settings = replace(training_settings(iterations=iterations, precision=precision), epochs=2)
+    settings = training_settings(epochs=2, iterations=iterations, precision=precision)
     marks: list[float] = []
 
     def label(*_: object) -> EpochLabels:

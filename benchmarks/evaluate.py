@@ -6,15 +6,14 @@ prints one line per question. Both sides run in one process on the same made emb
 give the same values. Sorting is run on at most `--sorted` queries and its time scaled to all (rows are independent).
 """
 
-import argparse
 from typing import Any
 
 import numpy as np
 
 from benchmarks.baselines_retrieval import evaluate_by_sorting
-from benchmarks.features import NOISE, features
-from benchmarks.measure import compare, peak_extra_mib, report
-from reidlib.retrieval.metrics import TILE_BYTES, evaluate, evaluate_tiles
+from benchmarks.features import features
+from benchmarks.measure import compare, options, peak_extra_mib, report
+from reidlib.retrieval.metrics import TILE_BYTES, cosine_tiles, evaluate
 
 SCORES_MIB = 1024  # the scores given to the measurement without the product
 SCORING = 128  # length of the embeddings that they are made from
@@ -42,14 +41,14 @@ def without_product(queries: int, gallery: int, *, preset: str, at_most: int, re
     results: dict[str, tuple[float, float]] = {}
 
     def ours() -> None:
-        evaluate_tiles([(slice(0, queries), scores)], **numbers)
+        evaluate([(slice(0, queries), scores)], **numbers)
 
     def sorting() -> None:
         results["sorting"] = evaluate_by_sorting(scores[:some], **fewer)[:2]
 
     figures = compare(ours, sorting, repeats=repeats)
     scale = queries / some
-    found = evaluate_tiles([(slice(0, some), scores[:some])], **fewer)
+    found = evaluate([(slice(0, some), scores[:some])], **fewer)
     if (found.mAP, found.mINP) != results["sorting"]:
         raise RuntimeError(f"the two ways differ: {(found.mAP, found.mINP)} and {results['sorting']}")
     return {
@@ -80,7 +79,7 @@ def with_product(queries: int, gallery: int, *, preset: str, dimension: int, rep
             np.matmul(part, items.T, out=buffer[: len(part)])
 
     def whole() -> None:
-        evaluate(query, items, **numbers)
+        evaluate(cosine_tiles(query, items), **numbers)
 
     figures = compare(whole, product, repeats=repeats)
     return {
@@ -96,15 +95,8 @@ def with_product(queries: int, gallery: int, *, preset: str, dimension: int, rep
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--queries", type=int, default=3368)
-    parser.add_argument("--gallery", type=int, default=15913)
-    parser.add_argument("--dimension", type=int, default=2048)
-    parser.add_argument("--preset", choices=sorted(NOISE), default="late")
-    parser.add_argument("--sorted", type=int, default=1000, help="queries that the baseline sorts")
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--json", action="store_true", help="one JSON object per line")
-    given = parser.parse_args()
+    sizes = {"queries": 3368, "gallery": 15913, "dimension": 2048, "sorted": 1000}
+    given = options(__doc__, **sizes, preset="late", repeats=7).parse_args()
     shared = {"preset": given.preset, "repeats": given.repeats}
     for row in (
         without_product(given.queries, given.gallery, at_most=given.sorted, **shared),

@@ -7,10 +7,9 @@ is. The dense baseline runs up to --baseline-up-to rows (it holds several N × N
 50,000 rows neighbours are sought within shards (`benchmarks.features.neighbours`).
 """
 
-import argparse
-
 import numpy as np
 
+from benchmarks import measure
 from benchmarks.baselines_neighbours import dense_jaccard
 from benchmarks.features import EXACT_UP_TO, features, neighbours, purity
 from benchmarks.measure import compare, report
@@ -26,17 +25,8 @@ def check(matrix, distances: np.ndarray, max_distance: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=12936)
-    parser.add_argument("--d", type=int, default=2048)
-    parser.add_argument("--k1", type=int, default=30)
-    parser.add_argument("--k2", type=int, default=6)
-    parser.add_argument("--preset", choices=["late", "early"], default="late")
-    parser.add_argument("--max-distance", type=float, default=0.6)
-    parser.add_argument("--baseline-up-to", type=int, default=4000)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options = parser.parse_args()
+    sizes = {"n": 12936, "d": 2048, "k1": 30, "k2": 6, "baseline_up_to": 4000}
+    options = measure.options(__doc__, **sizes, preset="late", max_distance=0.6, repeats=5).parse_args()
     embeddings, identities, _ = features(options.n, preset=options.preset, d=options.d)
     similarities, indices = neighbours(embeddings, identities, k=options.k1)
     found = {}

@@ -6,11 +6,10 @@ The similarities must agree to 1e-5 and the neighbours but for near-ties; the re
 --baseline-up-to rows.
 """
 
-import argparse
-
 import numpy as np
 import torch
 
+from benchmarks import measure
 from benchmarks.baselines_neighbours import flat_neighbours
 from benchmarks.features import features, purity
 from benchmarks.measure import compare, report
@@ -18,15 +17,8 @@ from reidlib.neighbours.search import nearest
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=12936)
-    parser.add_argument("--d", type=int, default=2048)
-    parser.add_argument("--k", type=int, default=30)
-    parser.add_argument("--preset", choices=["late", "early"], default="early")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser = measure.options(__doc__, n=12936, d=2048, k=30, preset="early", repeats=5, baseline_up_to=30_000)
     parser.add_argument("--without-bfloat16", action="store_true", help="as on a processor that does not multiply it")
-    parser.add_argument("--baseline-up-to", type=int, default=30_000)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     if options.without_bfloat16:
         torch.cpu._is_avx512_bf16_supported = lambda: False

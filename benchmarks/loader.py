@@ -20,6 +20,7 @@ from torchvision import transforms
 
 from benchmarks.measure import run_repeated
 from reidlib.images.augment import Augmentation, augment, normalise
+from reidlib.images.variation import BOX_AREA, BOX_ASPECT, IMAGENET_MEAN, IMAGENET_STD
 
 BATCH = 64
 IMAGES = 1024
@@ -42,8 +43,8 @@ def images_per_second(height: int, width: int, *, repeats: int) -> dict[str, flo
             transforms.Pad(SETTINGS.pad),
             transforms.RandomCrop((height, width)),
             transforms.ToTensor(),
-            transforms.Normalize(SETTINGS.mean, SETTINGS.std),
-            transforms.RandomErasing(0.5, scale=SETTINGS.erase_area, ratio=SETTINGS.erase_aspect),
+            transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+            transforms.RandomErasing(0.5, scale=BOX_AREA, ratio=BOX_ASPECT),
         ]
     )
 
@@ -55,17 +56,12 @@ def images_per_second(height: int, width: int, *, repeats: int) -> dict[str, flo
         torch.stack([one_by_one(Image.open(io.BytesIO(files[row])).convert("RGB")) for row in chosen])
 
     ways: dict[str, Callable[[], object]] = {
-        "fused": lambda: augment(packed, generator, settings=SETTINGS, rows=rows()),
-        "fused_channels_last": lambda: augment(packed, generator, settings=SETTINGS, rows=rows(), channels_last=True),
-        "normalise_channels_last": lambda: normalise(
-            packed, mean=SETTINGS.mean, std=SETTINGS.std, rows=rows(), channels_last=True
-        ),
+        "fused_channels_last": lambda: augment(packed, generator, settings=SETTINGS, rows=rows()),
+        "normalise_channels_last": lambda: normalise(packed, rows=rows()),
         "resized_channels_last": lambda: augment(
-            larger, generator, settings=SETTINGS, rows=rows(), size_px=(height, width), channels_last=True
+            larger, generator, settings=SETTINGS, rows=rows(), size_px=(height, width)
         ),
-        "distorted_channels_last": lambda: augment(
-            packed, generator, settings=DISTORTED, rows=rows(), channels_last=True
-        ),
+        "distorted_channels_last": lambda: augment(packed, generator, settings=DISTORTED, rows=rows()),
         "one_by_one": peer,
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}

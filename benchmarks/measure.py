@@ -89,12 +89,19 @@ def report(figures: dict[str, Any], *, as_json: bool) -> None:
     print(json.dumps(rounded) if as_json else "  ".join(f"{k} {v}" for k, v in rounded.items()), flush=True)
 
 
+def options(description: str | None, **defaults: Any) -> argparse.ArgumentParser:
+    """A parser of --json and of these options, each of its default's type; a `preset` is late or early."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    for name, value in defaults.items():
+        choices = ["late", "early"] if name == "preset" else None
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, choices=choices)
+    return parser
+
+
 def run_repeated(measure: Callable[..., dict[str, float]], *, description: str | None, repeats: int) -> None:
     """The command line of a benchmark whose figures go by names: --json and --repeats; one figure a line for people."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--repeats", type=int, default=repeats)
-    arguments = parser.parse_args()
+    arguments = options(description, repeats=repeats).parse_args()
     figures = measure(repeats=arguments.repeats)
     if arguments.json:
         print(json.dumps(figures))

@@ -6,13 +6,12 @@ prints one line. Labels are made: about 17 images per identity, a fifth of them 
 The baseline is run up to `--baseline-up-to` rows, and both must give the same values.
 """
 
-import argparse
 from typing import Any
 
 import numpy as np
 
 from benchmarks import baselines_labels
-from benchmarks.measure import compare, peak_extra_mib, report
+from benchmarks.measure import compare, options, peak_extra_mib, report
 from reidlib.labels.quality import label_quality
 
 
@@ -53,12 +52,7 @@ def measure(n: int, *, repeats: int, baseline: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=1_000_000)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--baseline-up-to", type=int, default=13000)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    given = parser.parse_args()
+    given = options(__doc__, n=1_000_000, repeats=5, baseline_up_to=13000).parse_args()
     report(measure(given.n, repeats=given.repeats, baseline=given.n <= given.baseline_up_to), as_json=given.json)
 
 

@@ -7,11 +7,11 @@ Market-1501 with its 500,000 distractors is `--gallery 515913 --d 512 --once` (m
 given) runs up to --baseline-up-to rows in all and must agree to 1e-5.
 """
 
-import argparse
 from time import perf_counter
 
 import numpy as np
 
+from benchmarks import measure
 from benchmarks.baselines_neighbours import dense_reranking
 from benchmarks.features import EXACT_UP_TO, features
 from benchmarks.features import neighbours as sharded
@@ -21,16 +21,10 @@ from reidlib.retrieval import reranking
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--queries", type=int, default=3368)
-    parser.add_argument("--gallery", type=int, default=15913)
-    parser.add_argument("--d", type=int, default=2048)
-    parser.add_argument("--preset", choices=["late", "early"], default="late")
-    parser.add_argument("--baseline-up-to", type=int, default=4000)
-    parser.add_argument("--repeats", type=int, default=3)
+    sizes = {"queries": 3368, "gallery": 15913, "d": 2048, "baseline_up_to": 4000}
+    parser = measure.options(__doc__, **sizes, preset="late", repeats=3)
     parser.add_argument("--sharded", action="store_true", help="neighbours within shards, beyond 50,000 rows")
     parser.add_argument("--once", action="store_true", help="one run for time and memory, as beyond 50,000 rows")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     size = options.queries + options.gallery
     embeddings, identities, _ = features(size, preset=options.preset, d=options.d)

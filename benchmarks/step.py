@@ -10,6 +10,7 @@ loop's time a step.
 
 import argparse
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,13 +62,14 @@ def waited() -> float:
     return perf_counter()
 
 
-def training_settings(*, iterations: int, precision: str, compiled: bool = False) -> Settings:
-    return Settings(
-        epochs=1, iterations=iterations, optimiser="adam", learning_rate=1e-4, backbone_rate=1.0, weight_decay=5e-4,
-        warm_up=0, warm_up_from=0.01, decay_at=[], decay_factor=0.1, cosine=False,
-        augmentation=Augmentation(gain=0.2, offset=0.1), precision=precision, compile=compiled, clip_norm=None,
-        log_every=50, device_memory_gib=16.0, seed=0,
-    )  # fmt: skip
+def training_settings(**changes: Any) -> Settings:
+    values = {
+        "epochs": 1, "optimiser": "adam", "learning_rate": 1e-4, "backbone_rate": 1.0, "weight_decay": 5e-4,
+        "warm_up": 0, "warm_up_from": 0.01, "decay_at": [], "decay_factor": 0.1, "cosine": False,
+        "augmentation": Augmentation(gain=0.2, offset=0.1), "precision": "fp32", "compile": False, "clip_norm": None,
+        "log_every": 50, "device_memory_gib": 16.0, "seed": 0,
+    }  # fmt: skip
+    return Settings(**values | changes)
 
 
 def training_phase(label: Labeller, *, batch: int) -> Phase:
@@ -115,7 +117,7 @@ def part_seconds(
     source = torch.from_numpy(images).to(device()) if device().type == "cuda" else images
     began = waited()
     for _ in range(iterations):
-        augment(source, generator, settings=settings.augmentation, rows=rows, channels_last=True)
+        augment(source, generator, settings=settings.augmentation, rows=rows)
     data = (waited() - began) / iterations
     memory, cameras = ClusterMemory(), np.zeros(len(images), np.int64)
     embeddings = torch.nn.functional.normalize(torch.randn(len(images), model.dimension), dim=1).numpy()
@@ -144,7 +146,7 @@ def measure(
     images, labels = random_images(height, width)
     fixed = torch.randn(batch, 3, height, width).to(device()).to(memory_format=torch.channels_last)
     model = network(backbone, last_stride=last_stride)
-    settings = training_settings(iterations=iterations, precision=precision, compiled=compiled)
+    settings = training_settings(iterations=iterations, precision=precision, compile=compiled)
     bare, loop = [], []
     for turn in range(repeats + 1):
         pair = (bare_seconds(model, fixed, iterations=iterations, precision=precision),

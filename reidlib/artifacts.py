@@ -10,7 +10,7 @@ import glob
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -33,10 +33,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         ValueError: The block removed the temporary file instead of writing it.
         OSError: The disk is full (the message names the artifact) or not writable.
     """
-    with _told(path):
-        temporary = _temporary(path)
-        temporary.touch(exist_ok=False)
-    with _removed_on_failure(temporary, path):
+    with _beside(path, Path.touch) as temporary:
         yield temporary
         if not temporary.is_file():
             raise ValueError(f"{path}: nothing was written; expected a file at {temporary}")
@@ -57,16 +54,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         ValueError: The block removed the temporary folder.
         OSError: The disk is full (the message names the artifact) or not writable.
     """
-    with _told(path):
-        temporary = _temporary(path)
-        temporary.mkdir()
-    with _removed_on_failure(temporary, path):
+    with _beside(path, Path.mkdir) as temporary:
         yield temporary
         if not temporary.is_dir():
             raise ValueError(f"{path}: nothing was written; expected a folder at {temporary}")
         for entry in [*sorted(temporary.rglob("*")), temporary]:
             _flush(entry)
-        old = _temporary(path, clean=False)
+        old = _unused(path)
         if path.is_symlink() or path.exists():
             path.rename(old)
         try:
@@ -79,25 +73,30 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     _flush(path.parent)
 
 
-def _temporary(path: Path, *, clean: bool = True) -> Path:
-    """Return an unused hidden name beside `path`, with its suffix; with `clean`, first remove what killed runs left."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if clean:
-        for leftover in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
-            if not _in_use(leftover):
-                _remove(leftover)
+def _unused(path: Path) -> Path:
+    """Return a new hidden name beside `path`, with its suffix."""
     return path.with_name(f".{path.stem}.{uuid4().hex[:12]}.partial{path.suffix}")
 
 
 @contextmanager
-def _removed_on_failure(temporary: Path, path: Path) -> Iterator[None]:
-    """Hold a lock on `temporary` (it tells a live writer's file from a leftover) and remove it if the block raises."""
+def _beside(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """Make a temporary file or folder, locked against other writers' cleaning; it is removed if the block raises.
+
+    What killed runs left beside `path` is removed first.
+    """
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
+            if not _in_use(leftover):
+                _remove(leftover)
+        temporary = _unused(path)
+        make(temporary)
     descriptor = os.open(temporary, os.O_RDONLY)
     try:
         with suppress(OSError):  # file systems without locks: leftovers are then removed a little too eagerly
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with _told(path):
-            yield
+            yield temporary
     except BaseException:
         _remove(temporary)
         raise

@@ -23,23 +23,16 @@ from rich.table import Table
 from reidlib.artifacts import atomic_file
 from reidlib.report.tables import read_metrics
 
-QUEUE = "dvc exp run --queue -S seed=1,2,3 -S recipe=… && dvc queue start"
 SHOWN = 6  # differing parameters of a run in the table; --csv has all
 
 
 @dataclass(frozen=True)
 class Run:
-    """What was set and what was measured.
+    """What was set and what was measured."""
 
-    Attributes:
-        where: the experiment, commit or folder.
-        params: every value of params.yaml by its dotted name.
-        metrics: those of `evaluate` by their names, those of other stages as stage.name.
-    """
-
-    where: str
-    params: dict[str, Any]
-    metrics: dict[str, float]
+    where: str  # the experiment, commit or folder
+    params: dict[str, Any]  # every value of params.yaml by its dotted name
+    metrics: dict[str, float]  # those of `evaluate` by their names, those of other stages as stage.name
 
 
 def dvc_runs(folder: Path, *, all_commits: bool = False) -> list[Run]:
@@ -89,9 +82,7 @@ def compared(runs: Sequence[Run], *, metrics: Sequence[str] = ()) -> pd.DataFram
 
     Of runs with the same parameters and seed the first one counts, with a warning where the others measured otherwise.
 
-    Args:
-        runs: of any settings.
-        metrics: names; none = mAP, mINP and Rank-1 of the last model, or all that was measured where there is no mAP.
+    Without names, `metrics` are mAP, mINP and Rank-1 of the last model, or all that was measured where there is no mAP.
 
     Returns:
         name (parameter `name`, the recipe), differs (the parameters that differ between the runs of this name, and the
@@ -102,7 +93,8 @@ def compared(runs: Sequence[Run], *, metrics: Sequence[str] = ()) -> pd.DataFram
         ValueError: no runs, or metrics that no run has.
     """
     if not runs:
-        raise ValueError(f"no run with metrics/evaluate.json found; queue some seeds: {QUEUE}")
+        queue = "dvc exp run --queue -S seed=1,2,3 -S recipe=… && dvc queue start"
+        raise ValueError(f"no run with metrics/evaluate.json found; queue some seeds: {queue}")
     known = list(dict.fromkeys(name for run in runs for name in run.metrics))
     metrics = list(metrics) or _default_metrics(known)
     if unknown := sorted(set(metrics) - set(known)):
@@ -128,9 +120,8 @@ def comparison_table(comparison: pd.DataFrame) -> Table:
     table = Table(title="Runs over seeds, mean ± standard deviation", title_justify="left", title_style="bold")
     table.add_column("run", style="bold")
     table.add_column("differs in", overflow="fold")
-    table.add_column("seeds", justify="right")
     metrics = [name.removesuffix(" sd") for name in map(str, comparison.columns) if name.endswith(" sd")]
-    for name in metrics:
+    for name in ("seeds", *metrics):
         table.add_column(name, justify="right")
     for row in comparison.to_dict("records"):
         lines = row["differs"].split("\n")
@@ -159,8 +150,9 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _named(stages: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """The measures of `evaluate` first, by name; then those of the other stages as stage.name."""
-    others = {f"{stage}.{name}": value for stage, found in stages.items() for name, value in found.items()}
-    return {**stages.get("evaluate", {}), **{name: others[name] for name in others if not name.startswith("evaluate.")}}
+    others = ((stage, found) for stage, found in stages.items() if stage != "evaluate")
+    named = {f"{stage}.{name}": value for stage, found in others for name, value in found.items()}
+    return {**stages.get("evaluate", {}), **named}
 
 
 def _default_metrics(known: Sequence[str]) -> list[str]:

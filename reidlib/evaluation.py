@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float32, Float64, Int32, Integer, UInt8
+from jaxtyping import Float32, Float64, Int32, Integer
 
-from reidlib.features import embed_together
+from reidlib.features import Images, embed_together
 from reidlib.images.table import known_identities, split_rows
 from reidlib.labels.quality import camera_span, label_quality, silhouette
 from reidlib.labels.tables import read_labels
 from reidlib.models.embedder import load_embedders
 from reidlib.neighbours.jaccard import jaccard_distance
-from reidlib.retrieval.metrics import Retrieval, evaluate, evaluate_tiles, ranked_list
+from reidlib.retrieval.metrics import Retrieval, cosine_tiles, evaluate, ranked_list
 from reidlib.retrieval.reranking import reranked_tiles
 
 Embeddings = Float32[np.ndarray, "n d"]
@@ -39,32 +39,29 @@ class TrainedRun:
     labels: Int32[np.ndarray, "n"]
     epochs: pd.DataFrame
     curves: pd.DataFrame
-    embeddings: Mapping[str, Embeddings]
+    embeddings: dict[str, Embeddings]
 
 
-def was_trained(curves: Path) -> bool:
-    """Return whether a training stage's curves have an epoch; it may have been told to train none."""
-    return len(pd.read_csv(curves)) > 0
+def read_runs(
+    folders: Mapping[str, Path], curves: Path, *, images: pd.Series, crops: Mapping[str, Images], flip: bool
+) -> dict[str, TrainedRun]:
+    """Read the training stages that have trained an epoch, and embed every split with their network(s).
 
-
-def read_run(
-    folder: Path, curves: Path, *, images: pd.Series, crops: Mapping[str, UInt8[np.ndarray, "_ h w 3"]], flip: bool
-) -> TrainedRun:
-    """Read a training stage's folder and curves, and embed every split with its network(s).
-
-    Args:
-        folder: model*.safetensors, labels.parquet and epochs.parquet.
-        curves: a CSV with a column `epoch`.
-        images: ids of the training images.
-        crops: packed images by split.
-        flip: average the embeddings of an image and of its mirror image.
+    A stage's folder holds model*.safetensors, labels.parquet and epochs.parquet; `curves` is the folder of its
+    train_<name>.csv, with a row per epoch. `images` are the ids of the training images, `crops` the packed images by
+    split; with `flip` the embeddings of an image and of its mirror image are averaged.
 
     Raises:
         ValueError: where a file is missing, damaged or of other images.
     """
-    models, labels = load_embedders(folder), read_labels(folder / "labels.parquet", images=images)
-    embeddings = {split: embed_together(models, crops[split], flip=flip) for split in crops}
-    return TrainedRun(labels, pd.read_parquet(folder / "epochs.parquet"), pd.read_csv(curves), embeddings)
+    runs = {}
+    for name, folder in folders.items():
+        table = pd.read_csv(curves / f"train_{name}.csv")
+        if len(table):
+            models, labels = load_embedders(folder), read_labels(folder / "labels.parquet", images=images)
+            embeddings = {split: embed_together(models, crops[split], flip=flip) for split in crops}
+            runs[name] = TrainedRun(labels, pd.read_parquet(folder / "epochs.parquet"), table, embeddings)
+    return runs
 
 
 @dataclass(frozen=True)
@@ -81,12 +78,12 @@ class RetrievalReport:
     facts: Mapping[str, tuple[Numbers, Numbers]] = field(default_factory=dict)
     lists: Mapping[int, Numbers] = field(default_factory=dict)
 
-    def values(self, *, ranks: tuple[int, ...] = RANKS) -> dict[str, float]:
+    def values(self) -> dict[str, float]:
         """Return `<name>_mAP`, `<name>_mINP`, `<name>_rank1`, ... of each model, in percent, and counts of queries."""
         values: dict[str, float] = {}
         for name, result in self.results.items():
             values |= {f"{name}_mAP": 100 * result.mAP, f"{name}_mINP": 100 * result.mINP}
-            values |= {f"{name}_rank{rank}": 100 * float(result.cmc[min(rank, len(result.cmc)) - 1]) for rank in ranks}
+            values |= {f"{name}_rank{rank}": 100 * float(result.cmc[min(rank, len(result.cmc)) - 1]) for rank in RANKS}
             values |= {"queries": result.queries, "ignored_queries": result.ignored_queries}
         return values
 
@@ -107,30 +104,27 @@ def retrieval_report(
 ) -> RetrievalReport:
     """Rank the gallery for every query with each model's embeddings.
 
-    Args:
-        index: the index of the images.
-        identities: those that are known.
-        embedded: model name -> split -> embeddings; the last model's ranked lists are kept.
-        reranking: report re-ranking too; k1 is lowered where there are fewer images.
-        ranked_queries: number of ranked lists, of queries spread from the best found to the worst.
+    `embedded` is model name -> split -> embeddings. Ranked lists are kept of the last model, of queries spread from the
+    best found to the worst. `reranking` is reported too where it is given; its k1 is lowered where images are fewer.
     """
     facts = {}
     for split in ("query", "gallery"):
         rows = split_rows(index, split)
         facts[split] = known_identities(rows["image"], identities), rows["camera"].to_numpy()
     if not all((numbers > 0).any() for numbers, _ in facts.values()):
+        print("no query has a known identity: mAP, mINP, CMC and ranked lists cannot be known")
         return RetrievalReport()
     (query_identities, query_cameras), (gallery_identities, gallery_cameras) = facts["query"], facts["gallery"]
     gallery: dict[str, Any] = {"gallery_identities": gallery_identities, "gallery_cameras": gallery_cameras}
     named: dict[str, Any] = {"query_identities": query_identities, "query_cameras": query_cameras, **gallery}
     results = {}
     for name, splits in embedded.items():
-        results[name] = evaluate(splits["query"], splits["gallery"], **named)
+        results[name] = evaluate(cosine_tiles(splits["query"], splits["gallery"]), **named)
         if reranking is not None:
             k1 = min(reranking.k1, len(splits["query"]) + len(splits["gallery"]) - 1)
             k2 = min(reranking.k2, k1)
             tiles = reranked_tiles(splits["query"], splits["gallery"], k1=k1, k2=k2, weight=reranking.weight)
-            results[f"{name}_reranked"] = evaluate_tiles(tiles, **named)
+            results[f"{name}_reranked"] = evaluate(tiles, **named)
     lists = {}
     for row in choose_queries(results[name].average_precisions, count=ranked_queries):
         identity, camera = int(query_identities[row]), int(query_cameras[row])
@@ -181,12 +175,8 @@ def quality_tables(
 ) -> dict[str, pd.DataFrame]:
     """Return the quality of each epoch's labels against the identities, after training, as one table by its name.
 
-    Args:
-        name: of the training stage.
-        epochs: epoch, row and label, as the training stages keep them; rows that an epoch does not hold count as
-            outliers.
-        identities: of the training rows; -1 = unknown, left out. Without any known one there is no table.
-        cameras: of the training rows.
+    `epochs` holds epoch, row and label, as the training stages keep them; rows that an epoch does not hold count as
+    outliers. Rows of unknown identity (-1) are left out; without any known one there is no table.
 
     Returns:
         Columns epoch (from 1), camera (-1 = all together; each on its own where there are several) and those of
@@ -198,10 +188,31 @@ def quality_tables(
     numbers = np.unique(cameras[known]).tolist()
     parts = {-1: known} | ({number: known & (cameras == number) for number in numbers} if len(numbers) > 1 else {})
     rows = []
-    for epoch, part in epochs.groupby("epoch"):
+    for epoch in np.unique(epochs["epoch"]).tolist():
+        part = epochs[epochs["epoch"] == epoch]
         labels = np.full(len(identities), -1, np.int32)
         labels[part["row"].to_numpy()] = part["label"].to_numpy()
         for camera, chosen in parts.items():
             quality = label_quality(labels[chosen], identities[chosen])
-            rows.append({"epoch": int(str(epoch)) + 1, "camera": camera, **quality})
+            rows.append({"epoch": epoch + 1, "camera": camera, **quality})
     return {f"label_quality_{name}": pd.DataFrame(rows)}
+
+
+def label_report(
+    runs: Mapping[str, TrainedRun],
+    identities: Int32[np.ndarray, "n"],
+    cameras: Integer[np.ndarray, "n"],
+    *,
+    k1: int,
+    k2: int,
+) -> tuple[dict[str, float], dict[str, pd.DataFrame]]:
+    """Return what is said of the labels of training runs: values of the final ones, and tables with a row per epoch.
+
+    The tables are those of `quality_tables` and, as `train_<name>`, the curves; the values are `unlabelled_values`.
+    """
+    values: dict[str, float] = {}
+    tables: dict[str, pd.DataFrame] = {}
+    for name, run in runs.items():
+        values |= unlabelled_values(name, run.embeddings["train"], run.labels, cameras, k1=k1, k2=k2)
+        tables |= quality_tables(name, run.epochs, identities, cameras) | {f"train_{name}": run.curves}
+    return values, tables

@@ -13,7 +13,6 @@ from reidlib.images.augment import normalise
 from reidlib.images.colour import colour_stripes
 from reidlib.images.packing import open_npy
 from reidlib.images.residence import batches
-from reidlib.images.variation import IMAGENET_MEAN, IMAGENET_STD
 from reidlib.models.embedder import Embedder
 from reidlib.progress import progress
 
@@ -59,9 +58,7 @@ def embed(
     starts = range(0, len(wanted), batch_size)
     chunks = batches(images, (wanted[start : start + batch_size] for start in starts), device=where)
     for start, (source, some) in zip(progress(starts, "embedding"), chunks, strict=True):
-        batch = normalise(
-            source, rows=some, mean=IMAGENET_MEAN, std=IMAGENET_STD, size_px=model.size_of(images), channels_last=True
-        ).to(where)
+        batch = normalise(source, rows=some, size_px=model.size_of(images)).to(where)
         with torch.autocast(where.type, torch.bfloat16, enabled=bf16):
             embedded = model(batch).embeddings
             if flip:
@@ -76,14 +73,13 @@ def embed(
     return embeddings
 
 
-def joined(parts: Sequence[Float32[np.ndarray, "n _"]]) -> Embeddings:
-    """Join embeddings of the same images side by side; cosines become the mean of the parts' cosines."""
-    return np.hstack(parts) / np.float32(len(parts) ** 0.5)
-
-
 def embed_together(models: Sequence[Embedder], images: Images, *, flip: bool = False) -> Embeddings:
-    """Embed images with one network, or with several side by side (one per camera, say), on the default device."""
-    return joined([embed(model.to(device()), images, flip=flip) for model in models])
+    """Embed images with one network, or with several side by side (one per camera, say), on the default device.
+
+    The cosines of several are the means of each one's cosines.
+    """
+    parts = [embed(model.to(device()), images, flip=flip) for model in models]
+    return np.hstack(parts) / np.float32(len(parts) ** 0.5)
 
 
 def initial_embeddings(model: Embedder, images: Images, *, descriptor: str, batch_size: int) -> Embeddings:

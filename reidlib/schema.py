@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 Count = Annotated[int, Field(ge=1)]
 Epochs = Annotated[int, Field(ge=0)]
@@ -17,13 +17,20 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
+class Section(BaseModel):
+    """A block of params.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def values(self) -> dict[str, Any]:
+        """Return what is set, as plain Python values to be passed on by keyword."""
+        return self.model_dump(exclude_none=True)
+
+
 def checked(settings: Mapping[str, Any], *, of: Callable[..., Any], where: str) -> dict[str, Any]:
     """Return settings that fit the keyword-only parameters of a function or class, defaults filled in.
 
-    Args:
-        settings: values by name.
-        of: what they are passed to; its annotations, ranges included, are the schema.
-        where: the key of params.yaml that holds them, for the message.
+    Its annotations, ranges included, are the schema; `where` is the key of params.yaml that holds the settings.
 
     Raises:
         ValueError: naming every key that is unknown, missing, of the wrong type or out of range.
@@ -34,8 +41,8 @@ def checked(settings: Mapping[str, Any], *, of: Callable[..., Any], where: str) 
         for parameter in parameters
         if parameter.kind is parameter.KEYWORD_ONLY
     }
-    strict = ConfigDict(frozen=True, extra="forbid", strict=True)
-    model = create_model(getattr(of, "__name__", "settings"), __config__=strict, **known)  # type: ignore[call-overload]
+    name, strict = getattr(of, "__name__", "settings"), Section.model_config
+    model = create_model(name, __config__=strict, **known)  # type: ignore[call-overload]
     try:
         return dict(model.model_validate(dict(settings)))
     except ValidationError as error:

@@ -1,18 +1,16 @@
 """Initial network + local labels -> network(s) trained inside cameras, better local labels, curves."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from reidlib.artifacts import atomic_folder
-from reidlib.features import embed, joined
 from reidlib.images.packing import open_split
 from reidlib.images.training import read_training
-from reidlib.labels.tables import read_labels, write_labels
-from reidlib.models.embedder import load_embedder, save_embedder
+from reidlib.labels.tables import read_labels
+from reidlib.models.embedder import load_embedder
 from reidlib.params import load_params
-from reidlib.training.intra import SHARING
-from reidlib.training.labellers import LocalLabelling
-from stages import write_metrics, write_table
-from stages.training import run_training, settings, training
+from reidlib.training.intra import SHARING, Inside
+from stages import write_metrics
+from stages.training import run_training, save_training, settings, training
 
 
 def main(
@@ -20,28 +18,17 @@ def main(
 ) -> None:
     """Train on local labels, re-made each epoch, and keep those of the best epoch."""
     params = load_params()
+    section, loop = params.train_intra, settings(params, params.train_intra)
     ids, cameras = read_training(images, **params.cameras())
     crops, first = open_split(images, "train"), read_labels(labels, images=ids)
-    model = load_embedder(features / "model.safetensors")
-    labelling = LocalLabelling(**params.cluster.values(), keep=params.train_intra.keep)
-    how, phase = settings(params, params.train_intra), params.train_intra.phase_values()
-    values, minutes = [repr(how), repr(labelling), phase], params.compute.checkpoint_minutes
-    with training(scratch, [images, features, labels], values, minutes=minutes) as (world, saved):
-        trained = SHARING[params.train_intra.sharing](
-            model, crops, cameras, first, labelling=labelling, phase=phase, settings=how, world=world, checkpoints=saved
-        )
-        if not world.first:
-            return
-        with atomic_folder(intra) as folder:
-            for number, network in enumerate(trained.models):
-                save_embedder(network, folder / f"model_{number}.safetensors")
-            embeddings = joined([embed(network, crops) for network in trained.models])
-            write_labels(
-                folder / "labels.parquet", images=ids, cameras=cameras, labels=trained.labels, embeddings=embeddings
-            )
-            trained.epochs.to_parquet(folder / "epochs.parquet", index=False)
-        write_table(curves, trained.curves)
-        write_metrics(metrics, {"models": len(trained.models)} | trained.summary())
+    model, inputs = load_embedder(features / "model.safetensors"), [images, features, labels]
+    how = Inside(clustering=params.cluster.values(), keep=section.keep, phase=section.phase_values(), settings=loop)
+    with training(params, scratch, inputs=inputs, values=[repr(how), section.sharing]) as (world, saved):
+        how = replace(how, world=world, checkpoints=saved)
+        trained = SHARING[section.sharing](model, crops, cameras, first, how)
+        if world.first:
+            save_training(trained, intra, curves, images=ids, cameras=cameras, crops=crops, name="model_{}")
+            write_metrics(metrics, {"models": len(trained.models)} | trained.summary())
 
 
 if __name__ == "__main__":

@@ -7,24 +7,21 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Int16
+import pandas as pd
 
+from reidlib.artifacts import atomic_folder
+from reidlib.features import Images, embed_together
 from reidlib.images.variation import Augmentation
-from reidlib.models.embedder import Embedder, load_embedder
+from reidlib.labels.tables import write_labels
+from reidlib.models.embedder import Embedder, load_embedder, save_embedder
 from reidlib.params import Params
 from reidlib.params.training import Train
 from reidlib.training.checkpoint import Checkpoints, Interrupted, fingerprint, locked
 from reidlib.training.distributed import World, connected
-from reidlib.training.labellers import (
-    GlobalLabelling,
-    LocalLabelling,
-    beside_source,
-    global_labeller,
-    local_labeller,
-)
-from reidlib.training.settings import Labels, Phase, Settings
-from stages import run
+from reidlib.training.inter import Across, Rounds
+from reidlib.training.labellers import Cameras, GlobalLabelling
+from reidlib.training.settings import Settings, Trained
+from stages import run, write_table
 
 CODE = Path(__file__).parents[1] / "reidlib"
 
@@ -50,7 +47,7 @@ def run_training(main: Callable[..., None]) -> None:
 
 @contextmanager
 def training(
-    scratch: Path, inputs: Sequence[Path], values: Any, *, minutes: float
+    params: Params, scratch: Path, *, inputs: Sequence[Path], values: Any
 ) -> Iterator[tuple[World, Checkpoints]]:
     """Yield the processes that train together and the checkpoints of this very run: these inputs, values and code.
 
@@ -61,7 +58,7 @@ def training(
         mark = world.on_first(lambda: fingerprint([*inputs, CODE], values))
         folder = Path(os.environ.get("DVC_ROOT", ".")) / scratch / mark
         with locked(folder) if world.first else nullcontext():
-            yield world, Checkpoints(folder if world.first else None, minutes=minutes)
+            yield world, Checkpoints(folder if world.first else None, minutes=params.compute.checkpoint_minutes)
 
 
 def settings(params: Params, section: Train) -> Settings:
@@ -80,38 +77,37 @@ def starting_network(params: Params, features: Path, intra: Path) -> Embedder:
     return load_embedder(start[params.train_inter.start_from])
 
 
-def inter_phases(
-    params: Params, cameras: Int16[np.ndarray, "n"], *, first: Labels, local: Labels, source: Labels | None
-) -> list[Phase]:
-    """Return the phases of training across cameras: one, or, in rounds, epochs inside cameras before it.
+def across(params: Params, how: Settings) -> Across:
+    """Return how to train across cameras."""
+    rounds, section = None, params.train_inter
+    if section.alternate is not None:
+        inside = params.train_intra.phase_values()
+        rounds = Rounds(**section.alternate.values(), clustering=params.cluster.values(), phase=inside)
+    labelling = GlobalLabelling(**params.global_labelling())
+    return Across(labelling=labelling, phase=section.phase_values(), settings=how, rounds=rounds)
+
+
+def save_training(
+    trained: Trained, folder: Path, curves: Path, *, images: pd.Series, cameras: Cameras, crops: Images,
+    name: str = "model",
+) -> None:  # fmt: skip
+    """Write network(s) as name.safetensors ({} being their number), the labels of the kept and of all epochs, curves.
 
     Args:
-        params: all.
-        cameras: of the images.
-        first: their refined labels.
-        local: their labels inside cameras.
-        source: identities of the images of another dataset that follow them, if any.
+        trained: what is written.
+        folder: for all but the curves.
+        curves: a CSV.
+        images: ids of the images.
+        cameras: of them.
+        crops: themselves.
+        name: of the networks' files.
     """
-    section, rounds = params.train_inter, params.train_inter.alternate
-    labelling, seed = GlobalLabelling(**params.global_labelling()), params.seed
-    if source is not None and section.loss.get("teacher") is not None:
-        raise ValueError("source: a teacher knows no other dataset; set train_inter.loss.teacher=null, or source=none")
-    if rounds is None:
-        label = global_labeller(first, local, cameras, labelling=labelling, seed=seed, epochs=section.epochs)
-        label = label if source is None else beside_source(label, source)
-        return [Phase(label=label, local=False, **section.phase_values())]
-    if source is not None:
-        raise ValueError(
-            "source: rounds of training inside cameras know no other dataset; set train_inter.alternate=null"
+    with atomic_folder(folder) as made:
+        for number, network in enumerate(trained.models):
+            save_embedder(network, made / f"{name.format(number)}.safetensors")
+        embeddings = embed_together(trained.models, crops)
+        write_labels(
+            made / "labels.parquet", images=images, cameras=cameras, labels=trained.labels, embeddings=embeddings
         )
-    length = rounds.intra_epochs + rounds.inter_epochs
-    label = global_labeller(
-        first, local, cameras, labelling=labelling, seed=seed, epochs=section.epochs,
-        newest_local=lambda epoch: epoch // length * length + rounds.intra_epochs - 1,
-    )  # fmt: skip
-    inside = local_labeller(local, cameras, labelling=LocalLabelling(**params.cluster.values(), keep="last"), seed=seed)
-    intra = params.train_intra.phase_values()
-    return [
-        Phase(label=inside, local=True, epochs=rounds.intra_epochs, **intra),
-        Phase(label=label, local=False, epochs=rounds.inter_epochs, **section.phase_values()),
-    ]
+        trained.epochs.to_parquet(made / "epochs.parquet", index=False)
+    write_table(curves, trained.curves)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from reidlib.features import embed, embed_together, initial_embeddings, joined, open_embeddings, write_embeddings
+from reidlib.features import embed, embed_together, initial_embeddings, open_embeddings, write_embeddings
 from reidlib.models.embedder import Architecture, new_embedder
 
 SMALL = Architecture(backbone="resnet18_half", last_stride=1, pooling="gem", gem_power=3.0, batch_norm_group=64)
@@ -37,8 +37,9 @@ def test_flipping_makes_an_image_and_its_mirror_equal(model, images):
 
 
 def test_joined_cosines_are_the_mean_of_the_parts(model, images):
-    first, second = embed(model, images), embed(new_embedder(SMALL, seed=2), images)
-    both = joined([first, second])
+    other = new_embedder(SMALL, seed=2)
+    first, second = embed(model, images), embed(other, images)
+    both = embed_together([model, other], images)
     np.testing.assert_allclose(both @ both.T, (first @ first.T + second @ second.T) / 2, atol=1e-5)
     np.testing.assert_array_equal(embed_together([model], images), first)
 

@@ -1,4 +1,4 @@
-"""Archives as downloaded: the names inside a .zip, .tar.gz or .tar, and the bytes behind them.
+"""Archives as downloaded: the names inside a .zip, .tar.gz or .tar, the bytes behind them, what a reader finds there.
 
 Nothing is ever extracted to the disk. An archive comes from a stranger: whatever would lead out of it (absolute paths,
 ``..``, links), name two things alike or unpack to far more than it should is refused by name before any image is read.
@@ -9,15 +9,16 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Literal, NamedTuple
 
 from reidlib.images.members import Limits, Member, archive_kind, tar_members, zip_members
 
-__all__ = ["ARCHIVE_ENDINGS", "LIMITS", "Contents", "list_archive", "read_members", "shown"]
-
+Split = Literal["train", "query", "gallery"]
+_IMAGE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".heic", ".ppm")
 ARCHIVE_ENDINGS = (".zip", ".tar.gz", ".tgz", ".tar")
 LIMITS = Limits()
 _DAMAGE = (
@@ -40,6 +41,31 @@ class Contents:
     raw_names: Mapping[str, bytes]
 
 
+class Entry(NamedTuple):
+    """One image.
+
+    `source` counts the archives, `camera` is 0-based (-1: unknown), `tracklet` and `frame` are -1 where there is none,
+    `identity` is 0 for a distractor and None where no identity is known.
+    """
+
+    source: int
+    name: str
+    split: Split
+    camera: int
+    tracklet: int
+    frame: int
+    identity: int | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All images of a dataset; `junk` counts those left out because their names say junk; `facts` go to the metrics."""
+
+    entries: Sequence[Entry]
+    junk: int = 0
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
 def list_archive(path: Path, *, limits: Limits = LIMITS) -> Contents:
     """Return the names inside the archive at `path`, with the text lists among them.
 
@@ -49,18 +75,15 @@ def list_archive(path: Path, *, limits: Limits = LIMITS) -> Contents:
         ValueError: No archive, truncated or damaged; a path that leads out, a link, a name twice or with control
             characters; an encrypted or oddly compressed file; more than `limits` allow. The message names the file.
     """
-    kind = archive_kind(path)
-    members: dict[str, Member] = {}
+    raw_names: dict[str, bytes] = {}
     texts: dict[str, str] = {}
-    with _damage_told(path):
-        for member, data in (zip_members if kind == "zip" else tar_members)(path, limits):
-            if member.name in members:
-                raise ValueError(f"{path.name}: {member.name!r} is in it twice; make an archive with each name once")
-            members[member.name] = member
-            if data is not None:
-                texts[member.name] = _text(data, f"{path.name}: {member.name}")
-    names = tuple(sorted(members))
-    return Contents(path.name, names, texts, {name: members[name].raw for name in names})
+    for member, data in _members(path, limits):
+        if member.name in raw_names:
+            raise ValueError(f"{path.name}: {member.name!r} is in it twice; make an archive with each name once")
+        raw_names[member.name] = member.raw
+        if data is not None:
+            texts[member.name] = _text(data, f"{path.name}: {member.name}")
+    return Contents(path.name, tuple(sorted(raw_names)), texts, raw_names)
 
 
 def read_members(
@@ -74,11 +97,10 @@ def read_members(
         ValueError: As `list_archive`; also where one of `names` is not in the archive.
     """
     wanted = set(names)
-    with _damage_told(path):
-        for member, data in (zip_members if archive_kind(path) == "zip" else tar_members)(path, limits, wanted):
-            if member.name in wanted and data is not None:
-                wanted.discard(member.name)
-                yield member.name, data
+    for member, data in _members(path, limits, wanted):
+        if member.name in wanted and data is not None:
+            wanted.discard(member.name)
+            yield member.name, data
     if wanted:
         raise ValueError(f"{path.name}: not in it (did the file change while it was read?): {shown(wanted)}")
 
@@ -90,11 +112,51 @@ def shown(names: Collection[object], most: int = 10) -> str:
     return ", ".join(ordered[:most]) + more if ordered else "nothing"
 
 
-@contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
-    """Turn what zipfile, tarfile and gzip raise on a broken archive into one ValueError that names it."""
+def image_names(contents: Contents) -> list[str]:
+    """Return the names that end like an image's; whether it is a JPEG or PNG its content tells later."""
+    return [name for name in contents.names if name.lower().endswith(_IMAGE_ENDINGS)]
+
+
+def images_in_folders(dataset: str, contents: Contents, folders: Mapping[str, Split]) -> list[tuple[str, str, Split]]:
+    """Return (name, stem, split) of the images that lie directly in `folders`, wherever in the archive these are.
+
+    Raises:
+        ValueError: One of `folders` holds no image, or there are two of that name; what was found is listed.
+    """
+    parents: dict[str, set[str]] = {folder: set() for folder in folders}
+    images: list[tuple[str, str, Split]] = []
+    for name in image_names(contents):
+        place, _, file = name.rpartition("/")
+        folder = place.rpartition("/")[2]
+        if folder in parents:
+            parents[folder].add(place)
+            images.append((name, file.rpartition(".")[0], folders[folder]))
+    for folder, places in parents.items():
+        if not places:
+            raise ValueError(f"{dataset}: no images in '{folder}' in {contents.file}; {found_in(contents)}")
+        if len(places) > 1:
+            raise ValueError(f"{dataset}: '{folder}' is in {contents.file} more than once: {shown(places)}; keep one")
+    return images
+
+
+def found_in(contents: Contents) -> str:
+    """Return "found: ..." with the folders of an archive and how many images each holds, for a message."""
+    if not contents.names:
+        return "found: nothing (the archive is empty)"
+    images = Counter(str(PurePosixPath(name).parent) for name in image_names(contents))
+    if not images:
+        return f"found: no images, but {shown(contents.names, 5)}"
+    most = [f"{folder} ({count:,} images)" for folder, count in sorted(images.items())]
+    return f"found: {shown(most)}"
+
+
+def _members(
+    path: Path, limits: Limits, wanted: Collection[str] = ()
+) -> Iterator[tuple[Member, bytes | ValueError | None]]:
+    """Yield the files inside; what zipfile, tarfile and gzip raise on a broken archive becomes one ValueError."""
+    members = zip_members if archive_kind(path) == "zip" else tar_members
     try:
-        yield
+        yield from members(path, limits, wanted)
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path.name}: a file name said to be UTF-8 is not ({error}); make the archive anew"
@@ -106,7 +168,6 @@ def _damage_told(path: Path) -> Iterator[None]:
 
 
 def _text(data: bytes | ValueError, where: str) -> str:
-    """Return a text list's text."""
     if isinstance(data, ValueError):
         raise ValueError(f"{where}: {data}") from data
     try:

@@ -11,13 +11,8 @@ from PIL import Image, ImageFilter
 from reidlib.images.scenery import draw_scene
 
 TINTS = (
-    (1.22, 1.0, 0.74),
-    (0.80, 0.96, 1.25),
-    (0.92, 1.12, 0.86),
-    (1.12, 0.88, 1.10),
-    (1.0, 1.0, 1.0),
-    (1.1, 1.08, 0.8),
-)
+    (1.22, 1.0, 0.74), (0.80, 0.96, 1.25), (0.92, 1.12, 0.86), (1.12, 0.88, 1.10), (1.0, 1.0, 1.0), (1.1, 1.08, 0.8),
+)  # fmt: skip
 EXPOSURES = (1.25, 0.62, 1.0, 0.8, 1.45, 0.7)
 GAMMAS = (0.85, 1.0, 1.3, 0.75, 1.15, 0.95)
 SATURATIONS = (0.9, 0.65, 0.5, 1.1, 0.75, 0.95)
@@ -51,12 +46,11 @@ def make_camera(
     kind = number % len(TINTS)
     tint = np.array(TINTS[kind]) ** shift * np.exp(generator.normal(0.0, 0.06 * shift, 3))
     exposure = EXPOSURES[kind] ** shift * math.exp(generator.normal(0.0, 0.08 * shift))
-    red, green, blue = (float(g) for g in tint * exposure)
+    red, green, blue = (tint * exposure).tolist()
     pitch = float(np.clip(0.14 + shift * generator.uniform(-0.1, 0.25), 0.0, 0.5))
     shape = (height_px * 11 // 10, width_px * 5)
-    background = draw_scene(number, shape=shape, pitch=pitch, contrast=scene, generator=generator)
     return Camera(
-        background=background,
+        background=draw_scene(number, shape=shape, pitch=pitch, contrast=scene, generator=generator),
         gains=(red, green, blue),
         gamma=float(GAMMAS[kind] ** shift * math.exp(generator.normal(0.0, 0.05 * shift))),
         saturation=float(SATURATIONS[kind] ** shift),
@@ -73,7 +67,7 @@ def make_camera(
 
 def _light(generator: np.random.Generator) -> tuple[float, float, float]:
     direction = np.array([generator.uniform(-0.8, 0.8), generator.uniform(-0.8, -0.3), 0.6])
-    right, down, near = (float(v) for v in direction / np.linalg.norm(direction))
+    right, down, near = (direction / np.linalg.norm(direction)).tolist()
     return right, down, near
 
 
@@ -85,15 +79,7 @@ def expose(
     width_px: int,
     generator: np.random.Generator,
 ) -> bytes:
-    """Turn a canvas of light into the JPEG the camera would store.
-
-    Args:
-        canvas: RGB in 0..1; its sizes are whole multiples of the picture's.
-        camera: the camera.
-        height_px: of the picture.
-        width_px: of the picture.
-        generator: of the sensor's noise.
-    """
+    """Turn light (RGB in 0..1, of whole multiples of the picture's sizes) into the JPEG that the camera would store."""
     factor = canvas.shape[0] // height_px
     pixels = np.zeros((height_px, width_px, 3), dtype=np.float32)
     for i in range(factor):
@@ -109,9 +95,8 @@ def expose(
         picture = picture.filter(ImageFilter.GaussianBlur(camera.blur_px))
     if camera.resolution < 0.97:
         coarse = (max(2, round(width_px * camera.resolution)), max(2, round(height_px * camera.resolution)))
-        picture = picture.resize(coarse, Image.Resampling.BILINEAR).resize(
-            (width_px, height_px), Image.Resampling.BICUBIC
-        )
+        picture = picture.resize(coarse, Image.Resampling.BILINEAR)
+        picture = picture.resize((width_px, height_px), Image.Resampling.BICUBIC)
     store = io.BytesIO()
     picture.save(store, format="JPEG", quality=camera.jpeg_quality)
     return store.getvalue()

@@ -7,7 +7,7 @@ may be the first features that an untrained network learns from.
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from reidlib.images.colour_kernels import count_colours
+from reidlib.images.kernels import count_colours
 from reidlib.progress import progress
 
 BLOCK = 512  # images counted at a time

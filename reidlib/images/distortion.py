@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Float32, Int32, Int64, Integer, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from reidlib.images.variation import BLUR_SIGMA, Augmentation, Draws, enlarged
+from reidlib.images.variation import BLUR_SIGMA, IMAGENET_MEAN, Augmentation, Draws, enlarged
 
 Pictures = UInt8[Tensor, "b 3 height width"]
 Levels = Float[Tensor, "b _ height width"]
@@ -39,7 +39,7 @@ def distort(
         pictures = torch.where(box[:, None], _grey(pictures.float()).to(torch.uint8), pictures)
     if settings.cutout:
         box = inside(on_device(pictures, draws.cutout), *images.shape[1:3])
-        mean = on_device(pictures, np.rint(255 * np.array(settings.mean)).astype(np.uint8))
+        mean = on_device(pictures, np.rint(255 * np.array(IMAGENET_MEAN)).astype(np.uint8))
         pictures = torch.where(box[:, None], mean[:, None, None], pictures)
     return pictures.permute(0, 2, 3, 1)
 

@@ -16,7 +16,6 @@ from numba import njit
 
 PLAIN, RINGS, STRIPES, CHECKS, LOGO, YOKE, OPEN, HEAD, SHADOW, BACK_PRINT = range(10)
 NO_STRAP, BACKPACK_STRAPS, DIAGONAL_STRAP = range(3)
-PART_COLUMNS, MATERIAL_COLUMNS = 13, 12
 
 
 @njit(cache=True)
@@ -64,14 +63,6 @@ def head_share(line: float, forward: float, side: float, front: float, level: fl
 
 
 @njit(cache=True)
-def radius_at(part: np.ndarray, t: float) -> float:
-    """Radius of a part at t, linear between its five."""
-    step = min(int(t * 4.0), 3)
-    f = t * 4.0 - step
-    return part[4 + step] * (1.0 - f) + part[5 + step] * f
-
-
-@njit(cache=True)
 def blend(m: np.ndarray, nd: float, nz: float, yaw: float, t: float, level: float, along: float) -> tuple[float, bool]:
     """Share of the second colour, and whether a strap covers the point, where the surface looks to (nd, nz)."""
     if int(m[6]) == HEAD:
@@ -102,7 +93,9 @@ def paint_part(
             u, d = rx * ax + ry * ay, rx * ay - ry * ax
             inside = min(max(u, 0.0), length)
             t = inside / length
-            r = radius_at(part, t)
+            step = min(int(t * 4.0), 3)
+            f = t * 4.0 - step
+            r = part[4 + step] * (1.0 - f) + part[5 + step] * f
             nd, ns = d / r, (u - inside) / (r * (part[9] if u < 0.0 else part[10]))
             e = nd * nd + ns * ns
             if e >= 1.0:

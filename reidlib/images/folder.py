@@ -16,10 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from reidlib.images.archive import Contents, shown
-from reidlib.images.listing import Entry, Listing, Split, found_in, image_names
-
-__all__ = ["read_folder"]
+from reidlib.images.archive import Contents, Entry, Listing, Split, found_in, image_names, shown
 
 _SPLITS: Mapping[str, Split] = {"train": "train", "query": "query", "gallery": "gallery"}
 _LARGEST = 2**31 - 1
@@ -32,8 +29,8 @@ class _Place(NamedTuple):
     tracklet: str
 
 
-def read_folder(contents: Contents) -> Listing:
-    """Return every image with its folder as camera and its sub-folder as tracklet, both numbered by sorted name.
+def folder(archives: Sequence[Contents]) -> Listing:
+    """A user's own crops: a folder is a camera, a folder inside it a tracklet, both numbered by sorted name.
 
     One folder that holds everything, with only folders below it, is a top folder and not a camera. Images are train
     unless they lie in query/ or gallery/, which come together. The same camera name in two splits is one camera; a
@@ -43,6 +40,7 @@ def read_folder(contents: Contents) -> Listing:
         ValueError: No images; images outside the camera folders; query without gallery or the reverse; an
             identities.csv that cannot be read, names images that are not there, or leaves out some to evaluate with.
     """
+    contents = archives[0]
     names = image_names(contents)
     if not names:
         raise ValueError(f"folder: no images in {contents.file}; {found_in(contents)}")
@@ -86,7 +84,6 @@ def _place(name: str, top: str) -> _Place:
 
 
 def _entries(places: Sequence[_Place], identities: Mapping[str, int]) -> list[Entry]:
-    """Number the cameras and the tracklets by sorted name."""
     cameras = {camera: number for number, camera in enumerate(sorted({place.camera for place in places}))}
     keys = sorted({place[1:] for place in places if place.tracklet})
     tracklets = {key: number for number, key in enumerate(keys)}
@@ -141,7 +138,6 @@ def _identities(contents: Contents, top: str, names: Sequence[str]) -> dict[str,
 
 
 def _rows(text: str, where: str) -> list[tuple[str, str]]:
-    """Return the (path, identity) rows under the header."""
     try:
         header, *rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row] or [[]]
     except csv.Error as error:

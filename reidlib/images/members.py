@@ -7,17 +7,11 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import rich.progress
-from rich.console import Console
-
-from reidlib.progress import progress as shown
-
-__all__ = ["Limits", "Member", "archive_kind", "tar_members", "zip_members"]
+from reidlib.progress import progress
 
 _LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini", "Icon\r", "@eaDir"}
 _TEXTS = re.compile(r"(?:list_(?:train|val|query|gallery)\.txt|identities\.csv)", re.IGNORECASE)
@@ -87,7 +81,7 @@ def zip_members(
         size, total = path.stat().st_size, 0
         infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
         _check_count(len(infos), path.name, limits)
-        for info in shown(infos, f"reading {path.name}"):
+        for info in progress(infos, f"reading {path.name}"):
             raw = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
             member = _member(raw, path.name, limits)
             mode = stat.S_IFMT(info.external_attr >> 16)
@@ -111,10 +105,9 @@ def zip_members(
 
 
 def _zip_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | ValueError:
-    """Return the file's bytes; where its data are damaged, the error (the rest of the archive may be sound)."""
     try:
         return archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:  # the rest of the archive may be sound
         return ValueError(f"damaged in the archive ({error})")
 
 
@@ -122,9 +115,13 @@ def tar_members(
     path: Path, limits: Limits, wanted: Collection[str] = ()
 ) -> Iterator[tuple[Member, bytes | ValueError | None]]:
     """Yield the checked files of a tar or tar.gz as `zip_members` does, in one pass, to its very end (its checksum)."""
-    with _open_tar(path, limits, progress=not wanted) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:  # type: ignore[call-overload]
+    opened: Any = gzip.open if archive_kind(path) == "gzip" else Path.open
+    with (
+        opened(path, "rb") as file,
+        tarfile.open(fileobj=(stream := _Bounded(file, path, limits)), mode="r:") as archive,  # type: ignore[call-overload]
+    ):
         total = 0
-        for number, info in enumerate(archive, start=1):
+        for number, info in enumerate(archive if wanted else progress(archive, f"reading {path.name}"), start=1):
             archive.members = []  # tarfile keeps all it has seen; a bomb has millions
             _check_count(number, path.name, limits)
             member = _member(info.name.encode("utf-8", "surrogateescape"), path.name, limits)
@@ -142,18 +139,15 @@ def tar_members(
 
 
 def _is_wanted(name: str, wanted: Collection[str]) -> bool:
-    """Return whether a file's bytes are asked for: a text list while listing, one of `wanted` while reading."""
     return name in wanted if wanted else _TEXTS.fullmatch(name.rpartition("/")[2]) is not None
 
 
 def _check_count(number: int, file: str, limits: Limits) -> None:
-    """Refuse more files, folders and litter than the limits allow."""
     if number > limits.files:
         raise ValueError(f"{file}: more than {limits.files:,} files; refused as a zip bomb")
 
 
 def _check_size(name: str, size: int, total: int, file: str, limits: Limits) -> None:
-    """Refuse one file, or a sum of files, that claims more bytes than the limits allow."""
     if not 0 <= size <= limits.file_bytes:
         raise ValueError(f"{file}: {name!r} holds {size:,} bytes; at most {limits.file_bytes:,} are read")
     if total > limits.total_bytes:
@@ -197,23 +191,3 @@ class _Bounded:
     def _check(self, offset: int) -> None:
         if offset > self._most:
             raise ValueError(f"{self._file}: unpacks to over {self._most:,} bytes; refused as a zip bomb")
-
-
-@contextmanager
-def _open_tar(path: Path, limits: Limits, *, progress: bool) -> Iterator[_Bounded]:
-    """Open a tar's bytes, unpacking gzip, with a progress bar over the file where asked."""
-    if progress:
-        console = Console(stderr=True)
-        opened: Any = rich.progress.open(
-            path,
-            "rb",
-            description=f"reading {path.name}",
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
-    else:
-        opened = path.open("rb")
-    with opened as file:
-        unpacked: Any = gzip.GzipFile(fileobj=file) if archive_kind(path) == "gzip" else file
-        yield _Bounded(unpacked, path, limits)

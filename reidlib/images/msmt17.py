@@ -5,20 +5,18 @@
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from reidlib.images.archive import Contents, shown
-from reidlib.images.listing import Entry, Listing, Split, found_in, image_names
-
-__all__ = ["read_msmt17_lists"]
+from reidlib.images.archive import Contents, Entry, Listing, Split, found_in, image_names, shown
 
 _NAME = re.compile(r"\d+_\d+_(?P<camera>\d{1,2})(?:_[^_]+_(?P<frame>\d{1,9})(?:_.*)?)?")
-_LISTS: tuple[tuple[str, Split], ...] = (
-    ("list_train.txt", "train"),
-    ("list_val.txt", "train"),
-    ("list_query.txt", "query"),
-    ("list_gallery.txt", "gallery"),
-)
+_LISTS: Mapping[str, Split] = {
+    "list_train.txt": "train",
+    "list_val.txt": "train",
+    "list_query.txt": "query",
+    "list_gallery.txt": "gallery",
+}
 _FOLDERS = {1: ("train", "test"), 2: ("mask_train_v2", "mask_test_v2")}
 _CAMERAS = 15
 
@@ -35,26 +33,21 @@ def read_msmt17_lists(contents: Contents) -> Listing:
     lists = {PurePosixPath(name).name.lower(): name for name in contents.texts}
     if len(lists) < len(contents.texts):
         raise ValueError(f"msmt17: a list is in {contents.file} more than once: {shown(contents.texts)}; keep one")
-    missing = [name for name, _ in _LISTS if name not in lists]
+    missing = _LISTS.keys() - lists
     if missing:
         raise ValueError(f"msmt17: no {shown(missing)} in {contents.file}; {found_in(contents)}")
-    top = str(PurePosixPath(lists["list_train.txt"]).parent)
-    prefix = "" if top == "." else f"{top}/"
+    prefix = lists["list_train.txt"][: -len("list_train.txt")]
     version = _version(contents, prefix)
     names = set(image_names(contents))
     entries: list[Entry] = []
     absent: list[str] = []
-    for file, split in _LISTS:
+    for file, split in _LISTS.items():
         folder = _FOLDERS[version][0 if split == "train" else 1]
-        first = (
-            1
-            if split == "train"
-            else 1 + max((entry.identity or 0 for entry in entries if entry.split == "train"), default=0)
-        )
+        before = 0 if split == "train" else max((e.identity or 0 for e in entries if e.split == "train"), default=0)
         for path, identity in _lines(contents, lists[file]):
             name = f"{prefix}{folder}/{path}"
             if name in names:
-                entries.append(_entry(name, split, identity + first))
+                entries.append(_entry(name, split, before + identity + 1))
             else:
                 absent.append(name)
     if absent:
@@ -68,7 +61,6 @@ def read_msmt17_lists(contents: Contents) -> Listing:
 
 
 def _version(contents: Contents, prefix: str) -> int:
-    """Return 1 or 2 by the folders beside the lists."""
     found = {name.removeprefix(prefix).partition("/")[0] for name in contents.names if name.startswith(prefix)}
     versions = [version for version, folders in _FOLDERS.items() if found.issuperset(folders)]
     if len(versions) != 1:
@@ -80,7 +72,6 @@ def _version(contents: Contents, prefix: str) -> int:
 
 
 def _lines(contents: Contents, name: str) -> list[tuple[str, int]]:
-    """Return the (path, identity) lines of one list."""
     lines: list[tuple[str, int]] = []
     for number, line in enumerate(contents.texts[name].splitlines(), start=1):
         if not line.strip():
@@ -93,7 +84,6 @@ def _lines(contents: Contents, name: str) -> list[tuple[str, int]]:
 
 
 def _entry(name: str, split: Split, identity: int) -> Entry:
-    """Return the entry of one image."""
     match = _NAME.fullmatch(PurePosixPath(name).stem)
     if match is None or not 1 <= int(match["camera"]) <= _CAMERAS:
         raise ValueError(

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,9 +20,8 @@ from PIL.PngImagePlugin import PngImageFile
 from reidlib.artifacts import atomic_file
 from reidlib.progress import progress
 
-__all__ = ["Slot", "decode", "drop_rows", "open_array", "open_npy", "open_split", "pack"]
-
 Slot = tuple[str, int]  # split, row
+WriteRow = Callable[[int, UInt8[np.ndarray, "height_px width_px 3"]], None]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -86,9 +84,20 @@ def pack(
             split: stack.enter_context(_row_file(folder / f"{split}.npy", count, *size_px))
             for split, count in rows.items()
         }
-        put = partial(_put, files=files, size_px=size_px, max_megapixels=max_megapixels)
+
+        def put(item: tuple[Slot, bytes | ValueError]) -> tuple[Slot, str | None]:
+            slot, data = item
+            try:
+                if isinstance(data, ValueError):
+                    raise data
+                pixels = decode(data, height_px=size_px[0], width_px=size_px[1], max_megapixels=max_megapixels)
+            except ValueError as error:
+                return slot, str(error)
+            files[slot[0]](slot[1], pixels)
+            return slot, None
+
         pool = stack.enter_context(ThreadPoolExecutor(workers))
-        results = _in_parallel(pool, put, items, most=8 * workers)
+        results = in_parallel(pool, put, items, most=8 * workers)
         bar = progress(results, "decoding images", total=sum(rows.values()))
         return {slot: problem for slot, problem in bar if problem is not None}
 
@@ -97,26 +106,23 @@ def drop_rows(path: Path, keep: Iterable[int]) -> None:
     """Rewrite the array at `path` with only the rows `keep` (increasing), whole or not at all."""
     source = open_array(path)
     kept = np.fromiter(keep, dtype=np.int64)
-    with (
-        atomic_file(path) as temporary,
-        _row_file(temporary, len(kept), source.shape[1], source.shape[2]) as file,
-    ):
+    with atomic_file(path) as temporary, _row_file(temporary, len(kept), *source.shape[1:3]) as write:
         for row, old in enumerate(kept):
-            file.write(row, source[old])
+            write(row, source[old])
 
 
 def open_split(images: Path, split: str) -> UInt8[np.ndarray, "n height_px width_px 3"]:
-    """Return one split of an images folder as a read-only memory map.
-
-    Raises:
-        ValueError: The array is damaged, truncated or of another kind.
-        FileNotFoundError: The folder has no such split.
-    """
+    """Return one split of an images folder as `open_array` does."""
     return open_array(images / f"{split}.npy")
 
 
 def open_array(path: Path) -> UInt8[np.ndarray, "n height_px width_px 3"]:
-    """Return the packed images at `path` as a read-only memory map; raises as `open_split`."""
+    """Return the packed images at `path` as a read-only memory map.
+
+    Raises:
+        ValueError: The array is damaged, truncated or of another kind.
+        FileNotFoundError: There is no such file.
+    """
     array = open_npy(path, mend="run the stage unzip again (`dvc repro unzip`)")
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
         raise ValueError(f"{path}: {array.dtype} {array.shape}; expected uint8 (images, height, width, 3)")
@@ -144,44 +150,7 @@ def open_npy(path: Path, *, mend: str) -> np.memmap:
     return array
 
 
-class _RowFile:
-    """An .npy file whose rows are written in any order, from any thread.
-
-    Written with ``pwrite``, not through a memory map: a full disk is then an OSError instead of a killed process.
-    """
-
-    def __init__(self, descriptor: int, offset: int) -> None:
-        self._descriptor, self._offset = descriptor, offset
-
-    def write(self, row: int, pixels: UInt8[np.ndarray, "height_px width_px 3"]) -> None:
-        """Write one row."""
-        data = memoryview(pixels.tobytes())
-        place = self._offset + row * len(data)
-        while data:  # the kernel writes what fits; where nothing does, the next write tells why
-            written = os.pwrite(self._descriptor, data, place)
-            data, place = data[written:], place + written
-
-
-def _put(
-    item: tuple[Slot, bytes | ValueError],
-    *,
-    files: Mapping[str, _RowFile],
-    size_px: tuple[int, int],
-    max_megapixels: float,
-) -> tuple[Slot, str | None]:
-    """Decode one image into its row; return its slot and what was wrong with it, if anything."""
-    (split, row), data = item
-    if isinstance(data, ValueError):
-        return (split, row), str(data)
-    try:
-        pixels = decode(data, height_px=size_px[0], width_px=size_px[1], max_megapixels=max_megapixels)
-    except ValueError as error:
-        return (split, row), str(error)
-    files[split].write(row, pixels)
-    return (split, row), None
-
-
-def _in_parallel(
+def in_parallel(
     pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], *, most: int
 ) -> Iterator[Result]:
     """Yield ``function(item)`` in order, with at most `most` items taken ahead."""
@@ -195,8 +164,11 @@ def _in_parallel(
 
 
 @contextmanager
-def _row_file(path: Path, rows: int, height_px: int, width_px: int) -> Iterator[_RowFile]:
-    """Make an .npy file of black images to write rows into."""
+def _row_file(path: Path, rows: int, height_px: int, width_px: int) -> Iterator[WriteRow]:
+    """Make an .npy file of black images; yield what writes a row, in any order, from any thread.
+
+    Written with ``pwrite``, not through a memory map: a full disk is then an OSError instead of a killed process.
+    """
     shape = (rows, height_px, width_px, 3)
     with path.open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
@@ -204,7 +176,15 @@ def _row_file(path: Path, rows: int, height_px: int, width_px: int) -> Iterator[
         offset = file.tell()
         file.truncate(offset + int(np.prod(shape, dtype=np.int64)))
         file.flush()
-        yield _RowFile(file.fileno(), offset)
+
+        def write(row: int, pixels: UInt8[np.ndarray, "height_px width_px 3"]) -> None:
+            data = memoryview(pixels.tobytes())
+            place = offset + row * len(data)
+            while data:  # the kernel writes what fits; where nothing does, the next write tells why
+                written = os.pwrite(file.fileno(), data, place)
+                data, place = data[written:], place + written
+
+        yield write
 
 
 def _opened(data: bytes) -> ImageFile.ImageFile:
@@ -236,10 +216,6 @@ def _check_png(data: bytes) -> None:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Return the image as 8-bit RGB."""
-    if image.mode == "RGB":
-        image.load()
-        return image
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip
         grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")

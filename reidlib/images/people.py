@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import ne
 from typing import TypeVar
 
 import numpy as np
@@ -12,26 +13,14 @@ Option = TypeVar("Option")
 Colour = tuple[float, float, float]
 
 CLOTHES: dict[str, Colour] = {
-    "black": (0.11, 0.11, 0.12),
-    "charcoal": (0.24, 0.24, 0.26),
-    "grey": (0.47, 0.47, 0.48),
-    "light grey": (0.70, 0.70, 0.71),
-    "white": (0.90, 0.90, 0.89),
-    "navy": (0.12, 0.15, 0.28),
-    "jeans": (0.27, 0.34, 0.48),
-    "light jeans": (0.50, 0.58, 0.69),
-    "blue": (0.22, 0.36, 0.62),
-    "red": (0.66, 0.16, 0.16),
-    "burgundy": (0.38, 0.12, 0.18),
-    "green": (0.20, 0.38, 0.25),
-    "olive": (0.36, 0.36, 0.22),
-    "beige": (0.74, 0.67, 0.53),
-    "brown": (0.40, 0.28, 0.20),
-    "yellow": (0.80, 0.67, 0.24),
-    "pink": (0.80, 0.55, 0.61),
-    "purple": (0.38, 0.27, 0.47),
+    "black": (0.11, 0.11, 0.12), "charcoal": (0.24, 0.24, 0.26), "grey": (0.47, 0.47, 0.48),
+    "light grey": (0.70, 0.70, 0.71), "white": (0.90, 0.90, 0.89), "navy": (0.12, 0.15, 0.28),
+    "jeans": (0.27, 0.34, 0.48), "light jeans": (0.50, 0.58, 0.69), "blue": (0.22, 0.36, 0.62),
+    "red": (0.66, 0.16, 0.16), "burgundy": (0.38, 0.12, 0.18), "green": (0.20, 0.38, 0.25),
+    "olive": (0.36, 0.36, 0.22), "beige": (0.74, 0.67, 0.53), "brown": (0.40, 0.28, 0.20),
+    "yellow": (0.80, 0.67, 0.24), "pink": (0.80, 0.55, 0.61), "purple": (0.38, 0.27, 0.47),
     "orange": (0.80, 0.44, 0.18),
-}
+}  # fmt: skip
 UPPER_WEIGHTS = {
     "black": 14, "charcoal": 6, "grey": 9, "light grey": 6, "white": 13, "navy": 9, "light jeans": 4, "blue": 6,
     "red": 6, "burgundy": 3, "green": 4, "olive": 4, "beige": 5, "brown": 3, "yellow": 3, "pink": 5,
@@ -43,38 +32,22 @@ LOWER_WEIGHTS = {
 }  # fmt: skip
 SHOE_WEIGHTS = {"black": 40, "white": 28, "brown": 14, "grey": 8, "red": 4, "blue": 3, "beige": 3}
 BAG_WEIGHTS = {
-    "black": 34,
-    "navy": 12,
-    "grey": 12,
-    "brown": 12,
-    "red": 10,
-    "beige": 7,
-    "blue": 6,
-    "green": 4,
-    "yellow": 3,
-}
+    "black": 34, "navy": 12, "grey": 12, "brown": 12, "red": 10, "beige": 7, "blue": 6, "green": 4, "yellow": 3,
+}  # fmt: skip
 PATTERNS = {PLAIN: 24, RINGS: 17, STRIPES: 11, CHECKS: 14, LOGO: 9, YOKE: 13, OPEN: 8, BACK_PRINT: 4}
 SLEEVES = {"long": 55, "short": 40, "none": 5}
 LOWERS = {"trousers": 62, "shorts": 15, "skirt": 15, "long skirt": 8}
 BAGS = {"none": 42, "backpack": 30, "shoulder": 18, "tote": 10}
 HATS = {"none": 78, "cap": 14, "beanie": 8}
 HAIRS = {"short": 52, "long": 28, "bob": 12, "bald": 4}
-SKINS: tuple[Colour, ...] = (
-    (0.93, 0.77, 0.68),
-    (0.87, 0.69, 0.58),
-    (0.78, 0.58, 0.45),
-    (0.60, 0.42, 0.31),
-    (0.38, 0.26, 0.20),
-)
-HAIR_COLOURS: tuple[Colour, ...] = (
-    (0.09, 0.08, 0.08),
-    (0.20, 0.14, 0.10),
-    (0.36, 0.25, 0.16),
-    (0.70, 0.56, 0.36),
-    (0.55, 0.54, 0.53),
-)
-SKIN_SHARES = (0.28, 0.30, 0.20, 0.12, 0.10)
-HAIR_SHARES = (0.40, 0.28, 0.16, 0.10, 0.06)
+SKINS: dict[Colour, float] = {  # with their shares
+    (0.93, 0.77, 0.68): 0.28, (0.87, 0.69, 0.58): 0.30, (0.78, 0.58, 0.45): 0.20, (0.60, 0.42, 0.31): 0.12,
+    (0.38, 0.26, 0.20): 0.10,
+}  # fmt: skip
+HAIR_COLOURS: dict[Colour, float] = {
+    (0.09, 0.08, 0.08): 0.40, (0.20, 0.14, 0.10): 0.28, (0.36, 0.25, 0.16): 0.16, (0.70, 0.56, 0.36): 0.10,
+    (0.55, 0.54, 0.53): 0.06,
+}  # fmt: skip
 BRIGHT = ("white", "light grey", "beige", "yellow", "red", "pink", "light jeans")  # second colours on dark cloth
 DARK = ("black", "navy", "charcoal", "burgundy", "green", "blue", "brown")
 COAT_SHARE = 0.22
@@ -115,18 +88,14 @@ def draw_people(count: int, *, generator: np.random.Generator) -> list[Person]:
         person = _draw_person(generator)
         for attempt in range(TRIES):
             least = MIN_DIFFERENCES if attempt < TRIES // 2 else MIN_DIFFERENCES - 2
-            if all(_differences(person, other) >= least for other in people):
+            if all(sum(map(ne, person.traits, other.traits)) >= least for other in people):
                 break
             person = _draw_person(generator)
         people.append(person)
     return people
 
 
-def _differences(one: Person, other: Person) -> int:
-    return sum(a != b for a, b in zip(one.traits, other.traits, strict=True))
-
-
-def _choose(weights: Mapping[Option, int], generator: np.random.Generator) -> Option:
+def _choose(weights: Mapping[Option, float], generator: np.random.Generator) -> Option:
     options = list(weights)
     shares = np.fromiter(weights.values(), dtype=np.float64)
     return options[int(generator.choice(len(options), p=shares / shares.sum()))]
@@ -134,22 +103,21 @@ def _choose(weights: Mapping[Option, int], generator: np.random.Generator) -> Op
 
 def _cloth(name: str, generator: np.random.Generator) -> Colour:
     """A colour of the palette, a little lighter or darker from garment to garment."""
-    red, green, blue = np.clip(
-        np.array(CLOTHES[name]) * generator.normal(1.0, 0.07) + generator.normal(0, 0.012, 3), 0.04, 0.95
-    )
-    return float(red), float(green), float(blue)
+    colour = np.array(CLOTHES[name]) * generator.normal(1.0, 0.07) + generator.normal(0, 0.012, 3)
+    red, green, blue = np.clip(colour, 0.04, 0.95).tolist()
+    return red, green, blue
 
 
 def _draw_names(generator: np.random.Generator) -> dict[str, str]:
     """What a person wears, by name; "upper" to "hat_colour" are names of colours."""
-    names = {"upper": _choose(UPPER_WEIGHTS, generator), "lower_colour": _choose(LOWER_WEIGHTS, generator)}
-    names["shoes"] = _choose(SHOE_WEIGHTS, generator)
+    palettes = {"upper": UPPER_WEIGHTS, "lower_colour": LOWER_WEIGHTS, "shoes": SHOE_WEIGHTS}
+    names = {part: _choose(palette, generator) for part, palette in palettes.items()}
     names["second"] = str(generator.choice(BRIGHT if sum(CLOTHES[names["upper"]]) < 1.4 else DARK))
-    names["sleeve"], names["bag"], names["hat"] = (_choose(kinds, generator) for kinds in (SLEEVES, BAGS, HATS))
-    names["lower"], names["hair"] = _choose(LOWERS, generator), _choose(HAIRS, generator)
-    if names["lower"] in ("skirt", "long skirt") and names["hair"] in ("short", "bald"):
+    kinds = {"sleeve": SLEEVES, "bag": BAGS, "hat": HATS, "lower": LOWERS, "hair": HAIRS}
+    colours = {"bag_colour": BAG_WEIGHTS, "hat_colour": BAG_WEIGHTS}
+    names |= {part: _choose(kind, generator) for part, kind in (kinds | colours).items()}
+    if "skirt" in names["lower"] and names["hair"] in ("short", "bald"):
         names["hair"] = "long"
-    names["bag_colour"], names["hat_colour"] = _choose(BAG_WEIGHTS, generator), _choose(BAG_WEIGHTS, generator)
     return names
 
 
@@ -178,9 +146,9 @@ def _draw_person(generator: np.random.Generator) -> Person:
         traits=_traits(names, pattern, coat),
         build=float(np.clip(generator.normal(1.08, 0.1), 0.88, 1.32)),
         height=float(np.clip(generator.normal(1.0, 0.035), 0.9, 1.08)),
-        skin=SKINS[int(generator.choice(len(SKINS), p=SKIN_SHARES))],
+        skin=_choose(SKINS, generator),
         hair=names["hair"],
-        hair_colour=HAIR_COLOURS[int(generator.choice(len(HAIR_COLOURS), p=HAIR_SHARES))],
+        hair_colour=_choose(HAIR_COLOURS, generator),
         upper=_cloth(names["upper"], generator),
         upper_second=_cloth(names["second"], generator),
         pattern=pattern,

@@ -10,12 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from reidlib.images.archive import Contents, shown
-from reidlib.images.folder import read_folder
-from reidlib.images.listing import Entry, Listing, Split, found_in, image_names, images_in_folders
+from reidlib.images.archive import Contents, Entry, Listing, Split, found_in, image_names, images_in_folders, shown
+from reidlib.images.folder import folder
 from reidlib.images.msmt17 import read_msmt17_lists
-
-__all__ = ["PUBLISHED", "READERS", "Reader", "warn_of_unusual_counts"]
 
 Reader = Callable[[Sequence[Contents]], Listing]
 
@@ -39,14 +36,12 @@ def market1501(contents: Sequence[Contents]) -> Listing:
     gallery with identity 0 and no known camera. Frames are those of the name: they count within a sequence.
     """
     listing = _named_images("market1501", contents[0], _MARKET, cameras=6)
-    extra = [
-        Entry(source, name, "gallery", -1, -1, -1, 0)
-        for source, distractors in enumerate(contents[1:], start=1)
-        for name in image_names(distractors)
-    ]
-    for distractors in contents[1:]:
-        if not image_names(distractors):
+    extra: list[Entry] = []
+    for source, distractors in enumerate(contents[1:], start=1):
+        names = image_names(distractors)
+        if not names:
             raise ValueError(f"market1501: no images in {distractors.file}; {found_in(distractors)}")
+        extra += [Entry(source, name, "gallery", -1, -1, -1, 0) for name in names]
     return Listing([*listing.entries, *extra], listing.junk)
 
 
@@ -118,11 +113,6 @@ def synthetic(contents: Sequence[Contents]) -> Listing:
     return _named_images("synthetic", contents[0], _MARKET)
 
 
-def folder(contents: Sequence[Contents]) -> Listing:
-    """A user's own crops, one folder per camera: see `reidlib.images.folder.read_folder`."""
-    return read_folder(contents[0])
-
-
 READERS: Mapping[str, Reader] = {
     reader.__name__: reader
     for reader in (
@@ -146,12 +136,12 @@ def warn_of_unusual_counts(reader: str, listing: Listing) -> None:
     found = (count["train"], count["query"], count["gallery"])
     published = PUBLISHED.get(reader.partition("_")[0], [])
     if published and found not in published:
-        expected = " or ".join(" / ".join(f"{number:,}" for number in numbers) for numbers in published)
-        counts = " / ".join(f"{number:,}" for number in found)
-        message = (
-            f"{reader}: {counts} images in train / query / gallery; published: {expected}. Is the archive complete?"
+        counts, *expected = [" / ".join(f"{number:,}" for number in numbers) for numbers in (found, *published)]
+        warnings.warn(
+            f"{reader}: {counts} images in train / query / gallery; published: {' or '.join(expected)}. "
+            "Is the archive complete?",
+            stacklevel=2,
         )
-        warnings.warn(message, stacklevel=2)
 
 
 def _named_images(

@@ -5,15 +5,17 @@ and copies them over on a stream of its own, beside the network's work. On a CPU
 """
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Int64, Integer, UInt8
 from torch import Tensor
+
+from reidlib.images.packing import in_parallel
 
 Split = UInt8[np.ndarray, "n height width 3"]
 Images = Split | UInt8[Tensor, "n height width 3"]
@@ -64,20 +66,19 @@ def prefetched(
     stream: torch.cuda.Stream | None = None
     if device.type == "cuda":
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    waiting: deque[Future[_Arrival]] = deque()
     with ThreadPoolExecutor(1) as thread:
-        for some in rows:
-            waiting.append(thread.submit(_copied, images, some, device, stream))
-            if len(waiting) > DEPTH:
-                yield _arrived(waiting.popleft().result())
-        while waiting:
-            yield _arrived(waiting.popleft().result())
+        copied = partial(_copied, images, device=device, stream=stream)
+        for batch, arrival in in_parallel(thread, copied, rows, most=DEPTH):
+            if arrival is not None:  # the batch's memory is kept until the current stream is done with it
+                current = torch.cuda.current_stream(device)
+                current.wait_event(arrival)
+                batch.record_stream(current)
+            yield batch, np.arange(len(batch))
 
 
-_Arrival = tuple[Tensor, torch.Event | None]
-
-
-def _copied(images: Split, rows: Rows, device: torch.device, stream: torch.cuda.Stream | None) -> _Arrival:
+def _copied(
+    images: Split, rows: Rows, *, device: torch.device, stream: torch.cuda.Stream | None
+) -> tuple[Tensor, torch.Event | None]:
     """Return the images of one batch on the device, and the event of their arrival."""
     if len(rows) and not 0 <= rows.min() <= rows.max() < len(images):
         raise ValueError(f"expected rows 0..{len(images) - 1}, got {rows.min()}..{rows.max()}; is this their split?")
@@ -87,13 +88,3 @@ def _copied(images: Split, rows: Rows, device: torch.device, stream: torch.cuda.
         return buffer.to(device), None
     with torch.cuda.stream(stream):
         return buffer.to(device, non_blocking=True), stream.record_event()
-
-
-def _arrived(arrival: _Arrival) -> tuple[UInt8[Tensor, "_ height width 3"], Int64[np.ndarray, "_"]]:
-    """Let the current stream wait for a batch, and keep its memory until that stream is done with it."""
-    batch, copied = arrival
-    if copied is not None:
-        stream = torch.cuda.current_stream(batch.device)
-        stream.wait_event(copied)
-        batch.record_stream(stream)
-    return batch, np.arange(len(batch))

@@ -1,6 +1,7 @@
 """Which images make a training batch: P clusters, K images of each, from different cameras where possible."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Int64, Integer
@@ -16,8 +17,9 @@ def pk_batches(
     images_per_identity: int,
     batches: int,
     generator: np.random.Generator,
+    sampling: Literal["mixed", "camera", "every_camera"] = "mixed",
 ) -> Iterator[Int64[np.ndarray, "b"]]:
-    """Yield batches of P clusters and K images of each, mixed over cameras.
+    """Yield batches of P clusters and K images of each.
 
     From every cluster an anchor image is drawn, then images of other cameras than the anchor's, then the rest of the
     anchor's camera, each at random without repeats; a cluster of fewer than K images begins again with its anchor.
@@ -35,78 +37,41 @@ def pk_batches(
         images_per_identity: K.
         batches: how many to yield; clusters are gone through as often as that takes.
         generator: the only source of randomness.
+        sampling: `mixed` draws from all images. With the others a cluster that spans cameras is drawn from on each
+            with its images there: `camera` takes every batch from one camera, which gets batches in proportion to its
+            clusters (rounded at random, so that over epochs the shares are exact and a small camera is not left out),
+            in random order; `every_camera` puts P clusters of K images from every camera that has a cluster into each
+            batch, camera after camera, as [Xuan & Zhang, TPAMI 2022] train inside cameras.
 
     Yields:
-        P * K rows of `labels`, the images of a cluster side by side, its anchor first.
+        P * K rows of `labels` (with `every_camera` so many of each camera), the images of a cluster side by side, its
+        anchor first.
 
     Raises:
         ValueError: no cluster at all, or P, K or the number of batches below 1 (at the call, not at the first batch).
     """
-    clusters = _Clusters(_check(labels, cameras, identities_per_batch, images_per_identity, batches), labels, cameras)
-    return _batches(clusters, identities_per_batch, images_per_identity, batches, generator)
-
-
-def camera_pk_batches(
-    labels: Labels,
-    cameras: Labels,
-    *,
-    identities_per_batch: int,
-    images_per_identity: int,
-    batches: int,
-    generator: np.random.Generator,
-) -> Iterator[Int64[np.ndarray, "b"]]:
-    """Yield batches of P clusters and K images of each, every batch from one camera.
-
-    A camera gets batches in proportion to its clusters (rounded at random, so that over epochs the shares are exact
-    and a small camera is not left out), in random order; inside a camera clusters are drawn as in `pk_batches`, whose
-    arguments and errors are the same. A cluster that spans cameras is drawn from on each with its images there.
-    """
     rows = _check(labels, cameras, identities_per_batch, images_per_identity, batches)
+    size = identities_per_batch, images_per_identity
     names, which = np.unique(cameras[rows], return_inverse=True)
+    if sampling == "mixed":
+        return _batches(_Clusters(rows, labels, cameras), *size, batches, generator)
     per_camera = [_Clusters(rows[which == i], labels, cameras) for i in range(len(names))]
+    if sampling == "every_camera":
+        own = zip(per_camera, generator.spawn(len(names)), strict=True)
+        streams = [_batches(clusters, *size, batches, spawned) for clusters, spawned in own]
+        return (np.concatenate(parts) for parts in zip(*streams, strict=True))
     shares = np.cumsum([len(clusters.sizes) for clusters in per_camera], dtype=np.float64)
     edges = np.floor(shares / shares[-1] * batches + generator.random())
     edges[-1] = batches
     counts = np.diff(edges, prepend=0).astype(int)
     order = generator.permutation(np.repeat(np.arange(len(names)), counts))
     streams = [
-        _batches(clusters, identities_per_batch, images_per_identity, count, generator)
-        for clusters, count in zip(per_camera, counts.tolist(), strict=True)
+        _batches(clusters, *size, count, generator) for clusters, count in zip(per_camera, counts.tolist(), strict=True)
     ]
     return (next(streams[camera]) for camera in order.tolist())
 
 
-def every_camera_pk_batches(
-    labels: Labels,
-    cameras: Labels,
-    *,
-    identities_per_batch: int,
-    images_per_identity: int,
-    batches: int,
-    generator: np.random.Generator,
-) -> Iterator[Int64[np.ndarray, "b"]]:
-    """Yield batches with P clusters of K images from every camera that has a cluster, camera after camera.
-
-    Inside a camera clusters are drawn as in `pk_batches`, whose arguments and errors are the same; [Xuan & Zhang,
-    TPAMI 2022] train inside cameras so.
-
-    Yields:
-        cameras * P * K rows of `labels`.
-    """
-    rows = _check(labels, cameras, identities_per_batch, images_per_identity, batches)
-    names, which = np.unique(cameras[rows], return_inverse=True)
-    streams = [
-        _batches(_Clusters(rows[which == i], labels, cameras), identities_per_batch, images_per_identity, batches, own)
-        for i, own in enumerate(generator.spawn(len(names)))
-    ]
-    return (np.concatenate(parts) for parts in zip(*streams, strict=True))
-
-
-SAMPLINGS = {"mixed": pk_batches, "camera": camera_pk_batches, "every_camera": every_camera_pk_batches}
-
-
 def _check(labels: Labels, cameras: Labels, identities: int, images: int, batches: int) -> Int64[np.ndarray, "m"]:
-    """Return the rows that have a cluster."""
     if len(labels) != len(cameras):
         raise ValueError(f"expected one camera per label, got {len(labels)} labels and {len(cameras)} cameras")
     for name, value in (("identities_per_batch", identities), ("images_per_identity", images), ("batches", batches)):

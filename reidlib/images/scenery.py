@@ -5,14 +5,12 @@ from jaxtyping import Float32, UInt8
 from PIL import Image, ImageDraw
 
 HAZE = np.array([128.0, 127.0, 122.0])
-SCENES = ("street", "bricks", "tiles", "park", "shop", "plaza")
 
 
 def _texture(shape: tuple[int, int], cell: int, amount: float, generator: np.random.Generator) -> Image.Image:
     coarse = generator.normal(0.0, 1.0, (max(2, shape[0] // cell), max(2, shape[1] // cell))) * 64 * amount + 128
-    return Image.fromarray(np.clip(coarse, 0, 255).astype(np.uint8)).resize(
-        (shape[1], shape[0]), Image.Resampling.BICUBIC
-    )
+    picture = Image.fromarray(np.clip(coarse, 0, 255).astype(np.uint8))
+    return picture.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
 
 
 def smooth_texture(size: int, *, generator: np.random.Generator) -> Float32[np.ndarray, "s s"]:
@@ -24,20 +22,15 @@ def smooth_texture(size: int, *, generator: np.random.Generator) -> Float32[np.n
 def draw_scene(
     number: int, *, shape: tuple[int, int], pitch: float, contrast: float, generator: np.random.Generator
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Paint a background in RGB.
+    """Paint the background of a camera in RGB, of the given height and width; the kinds of scenes take turns.
 
-    Args:
-        number: of the camera; the kinds of scenes take turns.
-        shape: height and width in pixels.
-        pitch: how far the camera looks down, in radians; it lifts the horizon.
-        contrast: 0 = even haze, 1 = as painted.
-        generator: of everything in the scene.
+    The pitch is how far the camera looks down, in radians; it lifts the horizon. Contrast 0 is even haze, 1 as painted.
     """
     height, width = shape
     horizon = int(height * (0.52 - 0.9 * pitch))
     picture = Image.new("RGB", (width, height), (150, 150, 150))
     pen = ImageDraw.Draw(picture)
-    back, ground = PAINTERS[SCENES[number % len(SCENES)]]
+    back, ground = PAINTERS[number % len(PAINTERS)]
     ground(pen, width, (horizon, height), generator)
     back(pen, width, horizon, generator)
     pen.line([(0, horizon), (width, horizon)], fill=(70, 70, 68), width=2)
@@ -77,17 +70,15 @@ def _panels(pen: ImageDraw.ImageDraw, width: int, horizon: int, generator: np.ra
     for x in range(0, width, 70):
         pen.line([(x, 0), (x, horizon)], fill=(150, 148, 140), width=2)
         if generator.random() < 0.4:
-            pen.rectangle(
-                [x + 14, 8, x + 50, max(9, horizon - 20)], fill=_grey(generator, 60, 200, 50), outline=(90, 90, 90)
-            )
+            box = [x + 14, 8, x + 50, max(9, horizon - 20)]
+            pen.rectangle(box, fill=_grey(generator, 60, 200, 50), outline=(90, 90, 90))
     pen.rectangle([0, max(0, horizon - 12), width, horizon], fill=(120, 116, 108))
 
 
 def _hedge(pen: ImageDraw.ImageDraw, width: int, horizon: int, generator: np.random.Generator) -> None:
     pen.rectangle([0, 0, width, horizon], fill=(60, 84, 48))
     for _ in range(width * max(horizon, 8) // 90):
-        x, y = int(generator.integers(0, width)), int(generator.integers(0, max(horizon, 1)))
-        r, tone = int(generator.integers(3, 10)), int(generator.integers(-24, 34))
+        x, y, r, tone = generator.integers([0, 0, 3, -24], [width, max(horizon, 1), 10, 34]).tolist()
         pen.ellipse([x - r, y - r, x + r, y + r], fill=(62 + tone, 88 + tone, 46 + tone // 2))
     for x in generator.integers(0, width, width // 110):
         pen.rectangle([int(x), 0, int(x) + 12, horizon + 14], fill=(82, 66, 50))
@@ -96,15 +87,12 @@ def _hedge(pen: ImageDraw.ImageDraw, width: int, horizon: int, generator: np.ran
 def _windows(pen: ImageDraw.ImageDraw, width: int, horizon: int, generator: np.random.Generator) -> None:
     pen.rectangle([0, 0, width, horizon], fill=(58, 62, 68))
     for x in range(0, width, 90):
-        pen.rectangle(
-            [x + 5, 6, x + 84, max(7, horizon - 12)], fill=_grey(generator, 120, 225, 20), outline=(30, 30, 30)
-        )
+        box = [x + 5, 6, x + 84, max(7, horizon - 12)]
+        pen.rectangle(box, fill=_grey(generator, 120, 225, 20), outline=(30, 30, 30))
         for _ in range(5):
             u, v = x + 8 + int(generator.integers(0, 60)), int(generator.integers(8, max(9, horizon - 30)))
-            pen.rectangle(
-                [u, v, u + int(generator.integers(6, 20)), v + int(generator.integers(10, 30))],
-                fill=_grey(generator, 50, 210, 40),
-            )
+            box = [u, v, u + int(generator.integers(6, 20)), v + int(generator.integers(10, 30))]
+            pen.rectangle(box, fill=_grey(generator, 50, 210, 40))
 
 
 def _columns(pen: ImageDraw.ImageDraw, width: int, horizon: int, generator: np.random.Generator) -> None:
@@ -141,21 +129,13 @@ def _lawn(pen: ImageDraw.ImageDraw, width: int, rows: tuple[int, int], generator
     top, bottom = rows
     pen.rectangle([0, top, width, bottom], fill=(98, 122, 66))
     for _ in range(width * (bottom - top) // 60):
-        x, y, tone = (
-            int(generator.integers(0, width)),
-            int(generator.integers(top, bottom)),
-            int(generator.integers(-30, 30)),
-        )
+        x, y, tone = generator.integers([0, top, -30], [width, bottom, 30]).tolist()
         pen.line([(x, y), (x + 1, y - 5)], fill=(98 + tone, 122 + tone, 64 + tone))
     middle = top + (bottom - top) * 3 // 5
     pen.rectangle([0, middle, width, bottom], fill=(172, 158, 130))
 
 
-PAINTERS = {
-    "street": (_facades, _asphalt),
-    "bricks": (_bricks, _slabs),
-    "tiles": (_panels, _slabs),
-    "park": (_hedge, _lawn),
-    "shop": (_windows, _asphalt),
-    "plaza": (_columns, _slabs),
-}
+PAINTERS = (  # street, brick wall, tiles, park, shop, plaza
+    *((_facades, _asphalt), (_bricks, _slabs), (_panels, _slabs)),
+    *((_hedge, _lawn), (_windows, _asphalt), (_columns, _slabs)),
+)

@@ -1,14 +1,13 @@
 """One picture of the synthetic set: a person in mid-step before a camera's scene, and what may stand in the way."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32
 
 from reidlib.images.cameras import Camera, expose
-from reidlib.images.dressing import draw_figure
-from reidlib.images.figure import Pose
+from reidlib.images.figure import Pose, draw_figure
 from reidlib.images.people import Person
 from reidlib.images.scenery import smooth_texture
 
@@ -18,26 +17,15 @@ OBSTACLES = ("pole", "edge", "furniture", "passer-by")
 
 @dataclass(frozen=True)
 class Look:
-    """Size of the pictures and how hard they are; 0 switches a difficulty off.
+    """Size of the pictures, and the strength of what makes them hard: 0 switches it off, 1 is clearly hard."""
 
-    Attributes:
-        height_px: height of a picture, 32 to 512.
-        width_px: width of a picture, 16 to 512.
-        camera_shift: strength of what a camera changes: white balance, exposure, gamma, saturation, blur, resolution,
-            view from above, tilt (0 to 2; 1 = clearly different cameras).
-        scene: contrast of what stands behind people and differs between cameras (0 to 1; 0 = haze, 1 = as painted).
-        occlusion: share of the pictures with something in the way (0 to 1).
-        pose: strength of turns of the body, stride and arms (0 to 2; 1 = all sides are seen).
-        crop: strength of the jitter of place, size and light of a picture (0 to 2; 1 = a fair detector, moving light).
-    """
-
-    height_px: int = 128
-    width_px: int = 64
-    camera_shift: float = 0.25
-    scene: float = 0.3
-    occlusion: float = 0.05
-    pose: float = 0.5
-    crop: float = 0.5
+    height_px: int = 128  # 32 to 512
+    width_px: int = 64  # 16 to 512
+    camera_shift: float = 0.25  # cameras' white balance, exposure, gamma, saturation, blur, resolution, tilt; 0 to 2
+    scene: float = 0.3  # contrast of what stands behind people and differs between cameras; 0 = haze to 1 = as painted
+    occlusion: float = 0.05  # share of the pictures with something in the way
+    pose: float = 0.5  # turns of the body, stride and arms; 0 to 2, 1 = all sides are seen
+    crop: float = 0.5  # jitter of place, size and light of a picture; 0 to 2, 1 = a fair detector, moving light
 
 
 @dataclass(frozen=True)
@@ -73,17 +61,7 @@ def snapshot(
     generator: np.random.Generator,
     cut: bool = False,
 ) -> bytes:
-    """Take one picture as JPEG bytes.
-
-    Args:
-        person: who walks past.
-        camera: the camera, made for this look's canvas.
-        walk: this person's way past this camera.
-        look: size and difficulty.
-        other: who may be in the way.
-        generator: of everything about this picture.
-        cut: cut the box badly, as for junk.
-    """
+    """Take one picture as JPEG bytes; `other` may be in the way, and with `cut` the box is cut badly, as for junk."""
     height, width = look.height_px * SUPERSAMPLING, look.width_px * SUPERSAMPLING
     canvas = _backdrop(camera, (height, width), walk.place, look.crop, generator)
     folds = smooth_texture(64, generator=generator)
@@ -94,10 +72,8 @@ def snapshot(
     if generator.random() < look.occlusion:
         kind = str(generator.choice(OBSTACLES))
         if kind == "passer-by":
-            beside = _moved(
-                pose, float(generator.choice([-1, 1]) * generator.uniform(0.42, 0.6)) * width, 0.02 * height
-            )
-            draw_figure(canvas, other, beside, folds=folds)
+            beside = generator.choice([-1, 1]) * generator.uniform(0.42, 0.6) * width
+            draw_figure(canvas, other, _moved(pose, beside, 0.02 * height), folds=folds)
         else:
             _obstruct(canvas, kind, generator)
     _illuminate(canvas, look.crop, generator)
@@ -123,8 +99,8 @@ def _pose(camera: Camera, walk: Walk, shape: tuple[int, int], look: Look, genera
 
 
 def _moved(pose: Pose, right_px: float, down_px: float) -> Pose:
-    moved = dict(vars(pose), centre_px=float(pose.centre_px + right_px), crown_px=float(pose.crown_px + down_px))
-    return Pose(**dict(moved, yaw=pose.yaw + 0.8, phase=pose.phase + 2.0))
+    right, down = float(pose.centre_px + right_px), float(pose.crown_px + down_px)
+    return replace(pose, centre_px=right, crown_px=down, yaw=pose.yaw + 0.8, phase=pose.phase + 2.0)
 
 
 def _backdrop(
@@ -141,7 +117,6 @@ def _backdrop(
 
 
 def _obstruct(canvas: Float32[np.ndarray, "h w 3"], kind: str, generator: np.random.Generator) -> None:
-    """Put a pole, the edge of a wall or a low piece of furniture before the person."""
     height, width, _ = canvas.shape
     colour = np.clip(generator.uniform(0.2, 0.7) + generator.normal(0.0, 0.05, 3), 0.05, 0.9).astype(np.float32)
     if kind == "pole":

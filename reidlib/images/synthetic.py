@@ -5,7 +5,6 @@ scene; every picture its own step, light, crop and perhaps something in the way.
 cameras move colours a lot, so a colour histogram is not enough to tell people apart, while their details are.
 """
 
-import os
 import zipfile
 from collections import Counter
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reidlib.artifacts import atomic_file
 from reidlib.images.cameras import Camera, make_camera
 from reidlib.images.people import Person, draw_people
 from reidlib.images.snapshots import SUPERSAMPLING, Look, Walk, snapshot, start_walk
@@ -21,8 +21,6 @@ from reidlib.progress import progress
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 SEEN_SHARE = 0.85  # how often a camera sees a person
 DISTRACTOR, JUNK = 0, -1
-MAX_CAMERAS = 9  # one digit in the names
-MAX_IDENTITIES = 9999  # four digits in the names
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,7 @@ def synthesize(
     Raises:
         ValueError: where a parameter is out of its range; the message names it and the range.
     """
-    _check_counts(seed, train_identities, test_identities, cameras, images_per_camera)
-    _check_look(look)
+    _check(seed, train_identities, test_identities, cameras, images_per_camera, look)
     generator = np.random.default_rng([seed, 0])
     extras = max(cameras, test_identities // 2)
     people = draw_people(train_identities + test_identities + extras, generator=generator)
@@ -75,17 +72,8 @@ def synthesize(
         make_camera(c, **canvas, shift=look.camera_shift, scene=look.scene, generator=generator) for c in range(cameras)
     ]
     shots = _plan(lenses, (train_identities, test_identities, extras), images_per_camera, look.pose, generator)
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    partial = archive.with_name(f".{archive.name}.{os.getpid()}.partial")
-    try:
+    with atomic_file(archive) as partial:
         _write(partial, shots, people=people, lenses=lenses, look=look, seed=seed)
-        partial.replace(archive)
-    finally:
-        partial.unlink(missing_ok=True)
-    return _counts(shots) | {"bytes": archive.stat().st_size}
-
-
-def _counts(shots: list[_Shot]) -> dict[str, int]:
     folders = Counter(shot.name.split("/")[0] for shot in shots)
     numbers = Counter(shot.identity for shot in shots)
     return {
@@ -94,6 +82,7 @@ def _counts(shots: list[_Shot]) -> dict[str, int]:
         "gallery": folders[GALLERY],
         "distractors": numbers[DISTRACTOR],
         "junk": numbers[JUNK],
+        "bytes": archive.stat().st_size,
     }
 
 
@@ -150,27 +139,23 @@ def _write(
             store.writestr(entry, picture)
 
 
-def _check_counts(seed: int, train: int, test: int, cameras: int, images: int) -> None:
-    _check_range("seed", seed, 0, 2**63 - 1)
-    _check_range("train_identities", train, 1, MAX_IDENTITIES)
-    _check_range("test_identities", test, 1, MAX_IDENTITIES)
-    _check_range("train_identities + test_identities", train + test, 2, MAX_IDENTITIES)
-    _check_range("cameras", cameras, 2, MAX_CAMERAS)
-    _check_range("images_per_camera", images, 2, 99)
-
-
-def _check_look(look: Look) -> None:
-    _check_range("look.height_px", look.height_px, 32, 512)
-    _check_range("look.width_px", look.width_px, 16, 512)
-    _check_range("look.camera_shift", look.camera_shift, 0, 2)
-    _check_range("look.scene", look.scene, 0, 1)
-    _check_range("look.occlusion", look.occlusion, 0, 1)
-    _check_range("look.pose", look.pose, 0, 2)
-    _check_range("look.crop", look.crop, 0, 2)
-
-
-def _check_range(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(
-            f"synthesize: {name} must be between {low} and {high}, got {value}; change it in the parameters"
-        )
+def _check(seed: int, train: int, test: int, cameras: int, images: int, look: Look) -> None:
+    for name, value, low, high in (
+        ("seed", seed, 0, 2**63 - 1),
+        ("train_identities", train, 1, 9999),
+        ("test_identities", test, 1, 9999),
+        ("train_identities + test_identities", train + test, 2, 9999),  # four digits in the names
+        ("cameras", cameras, 2, 9),  # one digit in the names
+        ("images_per_camera", images, 2, 99),
+        ("look.height_px", look.height_px, 32, 512),
+        ("look.width_px", look.width_px, 16, 512),
+        ("look.camera_shift", look.camera_shift, 0, 2),
+        ("look.scene", look.scene, 0, 1),
+        ("look.occlusion", look.occlusion, 0, 1),
+        ("look.pose", look.pose, 0, 2),
+        ("look.crop", look.crop, 0, 2),
+    ):
+        if not low <= value <= high:
+            raise ValueError(
+                f"synthesize: {name} must be between {low} and {high}, got {value}; change it in the parameters"
+            )

@@ -4,6 +4,7 @@
 Reading checks everything that a wrong or damaged file could have wrong (types in `reidlib.parquet`).
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from reidlib.images.packing import open_array
 from reidlib.parquet import read_table, write_table
 
 SPLITS = ("train", "query", "gallery")
+_ID = re.compile("[0-9a-f]{16}")
 INDEX_FILE = "index.parquet"
 INDEX: Mapping[str, str] = {
     "image": "string",
@@ -61,6 +63,12 @@ def split_rows(index: pd.DataFrame, split: str) -> pd.DataFrame:
     return index[index["split"] == split].reset_index(drop=True)
 
 
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Return rows ordered by split, then image."""
+    order = table["split"].map({split: number for number, split in enumerate(SPLITS)})
+    return table.assign(order=order).sort_values(["order", "image"]).drop(columns="order")
+
+
 def write_identities(path: Path, table: pd.DataFrame) -> None:
     """Write identities (columns `IDENTITIES`; zero rows where none is known) after checking them."""
     _check_identities(table, path)
@@ -94,14 +102,11 @@ def known_identities(images: pd.Series, identities: pd.DataFrame) -> Int32[np.nd
 
 
 def _check_index(table: pd.DataFrame, path: Path) -> None:
-    """Check the order and the ranges of an index."""
     _check_ids(table["image"], path)
     strange = sorted(set(table["split"]) - set(SPLITS))
     if strange:
         raise ValueError(f"{path}: split {[name[:40] for name in strange[:3]]}; expected some of {SPLITS}")
-    order = table["split"].map({split: number for number, split in enumerate(SPLITS)})
-    ordered = table.assign(order=order).sort_values(["order", "image"]).index
-    if not np.array_equal(ordered, table.index):
+    if not np.array_equal(in_order(table).index, table.index):
         raise ValueError(f"{path}: rows are not ordered by split ({', '.join(SPLITS)}), then image")
     if not np.array_equal(table.groupby("split").cumcount().to_numpy(), table["row"].to_numpy()):
         raise ValueError(f"{path}: 'row' is not the rank of the image in its split")
@@ -111,20 +116,14 @@ def _check_index(table: pd.DataFrame, path: Path) -> None:
 
 
 def _check_identities(table: pd.DataFrame, path: Path) -> None:
-    """Check the ids and the range of identities."""
     _check_ids(table["image"], path)
     if len(table) and table["identity"].min() < 0:
         raise ValueError(f"{path}: identity {table['identity'].min()}; expected 0 (distractor) or more")
 
 
 def _check_ids(images: pd.Series, path: Path) -> None:
-    """Check that image ids are 16 hex digits, each once."""
-    wrong = [str(image)[:40] for image in images if not _is_id(image)]
+    wrong = [str(image)[:40] for image in images if not (isinstance(image, str) and _ID.fullmatch(image))]
     if wrong:
         raise ValueError(f"{path}: image {wrong[0]!r}; expected 16 hex digits ({len(wrong):,} are not)")
     if not images.is_unique:
         raise ValueError(f"{path}: image {images[images.duplicated()].iloc[0]} is there twice")
-
-
-def _is_id(image: object) -> bool:
-    return isinstance(image, str) and len(image) == 16 and not set(image) - set("0123456789abcdef")

@@ -10,14 +10,11 @@ import numpy as np
 import pandas as pd
 
 from reidlib.artifacts import atomic_file, atomic_folder
-from reidlib.images.archive import ARCHIVE_ENDINGS, LIMITS, Contents, list_archive, read_members, shown
-from reidlib.images.listing import Listing
+from reidlib.images.archive import ARCHIVE_ENDINGS, LIMITS, Contents, Entry, Listing, list_archive, read_members, shown
 from reidlib.images.members import Limits
 from reidlib.images.packing import Slot, drop_rows, pack
 from reidlib.images.readers import READERS, warn_of_unusual_counts
-from reidlib.images.table import INDEX_FILE, SPLITS, write_identities, write_index
-
-__all__ = ["find_archives", "image_id", "image_table", "unpack"]
+from reidlib.images.table import INDEX_FILE, SPLITS, in_order, write_identities, write_index
 
 _DISTRACTORS = "distractors_500k"
 
@@ -80,8 +77,7 @@ def unpack(
         )
         kept = _without_bad(table, bad, folder, on_bad_image) if bad else table
         write_index(folder / INDEX_FILE, kept)
-        known = kept[kept["identity"] >= 0].reset_index(drop=True)
-        write_identities(identities_file, known)
+        write_identities(identities_file, kept[kept["identity"] >= 0].reset_index(drop=True))
     return _metrics(kept, listing, bad_images=len(bad))
 
 
@@ -128,9 +124,7 @@ def image_table(listing: Listing, contents: Sequence[Contents]) -> pd.DataFrame:
     Raises:
         ValueError: No training images; two images of one id; more cameras than int16 can number.
     """
-    table = pd.DataFrame(
-        list(listing.entries), columns=["source", "name", "split", "camera", "tracklet", "frame", "identity"]
-    )
+    table = pd.DataFrame(list(listing.entries), columns=Entry._fields)
     files = shown([content.file for content in contents])
     if not (table["split"] == "train").any():
         raise ValueError(f"{files}: no training images among {len(table):,}; nothing to train on")
@@ -146,8 +140,7 @@ def image_table(listing: Listing, contents: Sequence[Contents]) -> pd.DataFrame:
     twice = table.loc[table["image"].duplicated(keep=False), "name"]
     if len(twice):
         raise ValueError(f"{files}: images of the same name (or, rarely, hash of it): {shown(twice)}; rename one")
-    order = table["split"].map({split: number for number, split in enumerate(SPLITS)})
-    table = table.assign(order=order).sort_values(["order", "image"]).drop(columns="order").reset_index(drop=True)
+    table = in_order(table).reset_index(drop=True)
     table["row"] = table.groupby("split").cumcount()
     return table
 
@@ -181,7 +174,6 @@ def _without_bad(table: pd.DataFrame, bad: Mapping[Slot, str], folder: Path, on_
 
 
 def _metrics(table: pd.DataFrame, listing: Listing, *, bad_images: int) -> dict[str, float]:
-    """Return the stage's figures: they depend on the data alone."""
     counts = table["split"].value_counts()
     return {
         **{f"{split}_images": float(counts.get(split, 0)) for split in SPLITS},

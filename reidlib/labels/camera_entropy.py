@@ -7,12 +7,7 @@ from jaxtyping import Float32, Int
 def cluster_weights(labels: Int[np.ndarray, "n"], cameras: Int[np.ndarray, "n"]) -> Float32[np.ndarray, "clusters"]:
     """log(1 + entropy) of each cluster's camera histogram, natural logarithms [CALR, arXiv:2403.16450].
 
-    Args:
-        labels: clusters numbered from 0, -1 = outlier.
-        cameras: each row's camera, any integers.
-
-    Returns:
-        float32 weights >= 0 by cluster number, 0 for a cluster of one camera (or without a member).
+    By cluster number, >= 0; 0 for a cluster of one camera (or without a member). Outliers (-1) do not count.
 
     >>> weights = cluster_weights(np.array([0, 0, 1, 1, -1]), np.array([3, 4, 3, 3, 4]))
     >>> [round(float(weight), 3) for weight in weights]  # log(1 + log 2), 0

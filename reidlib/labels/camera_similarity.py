@@ -9,12 +9,10 @@ from torch import Tensor
 from reidlib.labels import kernels
 from reidlib.labels.numbering import number_clusters
 from reidlib.labels.quality import cluster_centres
-from reidlib.neighbours.blocks import Array, row_blocks, run_blocks
+from reidlib.neighbours.blocks import Array, each_block
 from reidlib.neighbours.search import Neighbours, Search
 
-CANDIDATES = 3
-"""Candidates for each neighbour that is asked for."""
-
+CANDIDATES = 3  # for each neighbour that is asked for
 TEMPERATURE = 0.05
 CLUSTERS = 1024  # whose probabilities are held at once
 
@@ -35,14 +33,12 @@ def with_camera_similarity(
     Deviation: J decides who the neighbours are, in which order; the similarities returned are the plain cosines, so
     that the weights of the Jaccard distance are those of the embeddings on every device.
 
-    Args:
-        search: finds the candidates; ``remembered(found)`` where they were searched before.
-        local_labels: clusters inside cameras, unique over them, -1 = outlier.
-        cameras: each row's camera.
-        weight: the paper's μ, .01 · (1 - round / 40)^.6; 0 gives the plain search.
+    The local labels are clusters inside cameras, unique over them, -1 = outlier; weight is the paper's μ,
+    .01 · (1 - round / 40)^.6, and 0 gives the plain search. `search` finds the candidates (``remembered(found)`` where
+    they were searched before); ties are in their order.
 
     Returns:
-        search(embeddings, k=k), of the rows that labels and cameras are of; ties in the order of the candidates.
+        search(embeddings, k=k), of the rows that labels and cameras are of.
     """
 
     def similar(embeddings: Float[Array, "n d"], /, *, k: int) -> Neighbours:
@@ -96,7 +92,11 @@ def camera_similarity(
             probabilities = rows @ own[start : start + CLUSTERS].T
             probabilities -= totals[:, None]
             np.exp(probabilities, out=probabilities)
-            _add_overlaps(probabilities, indices, cameras, sums)
+
+            def add(first: int, last: int, shares: Float32[np.ndarray, "n c"] = probabilities) -> None:
+                kernels.add_overlaps(shares, indices, cameras, first, last, sums)
+
+            each_block(add, len(indices))
     return sums / np.maximum(2 * len(classifiers) - sums, np.finfo(np.float32).tiny)
 
 
@@ -124,16 +124,3 @@ def _log_totals(rows: Float32[np.ndarray, "n d"], centres: Float32[np.ndarray, "
     step = max(1, (CLUSTERS << 12) // len(centres))
     blocks = [logsumexp(rows[start : start + step] @ centres.T, axis=1) for start in range(0, len(rows), step)]
     return np.concatenate(blocks).astype(np.float32)
-
-
-def _add_overlaps(
-    probabilities: Float32[np.ndarray, "n c"],
-    indices: Int32[np.ndarray, "n k"],
-    cameras: Int[np.ndarray, "n"],
-    sums: Float32[np.ndarray, "n k"],
-) -> None:
-    def add(first: int, last: int) -> None:
-        kernels.add_overlaps(probabilities, indices, cameras, first, last, sums)
-
-    for _ in run_blocks(add, row_blocks(len(indices))):
-        pass

@@ -7,15 +7,8 @@ from jaxtyping import Float, Float32, Int
 def centre_cameras(embeddings: Float[np.ndarray, "n d"], cameras: Int[np.ndarray, "n"]) -> Float32[np.ndarray, "n d"]:
     """The embeddings minus their camera's mean, as unit-norm rows again.
 
-    From random weights clusters follow cameras, not identities; this takes each camera's offset away.
-
-    Args:
-        embeddings: unit-norm rows.
-        cameras: each row's camera.
-
-    Returns:
-        float32 unit-norm rows in the same order. A row that equals its camera's mean (a camera of one image, or of
-        equal images) has no direction left and stays as it was.
+    From random weights clusters follow cameras, not identities; this takes each camera's offset away. A row that
+    equals its camera's mean (a camera of one image, or of equal images) has no direction left and stays as it was.
     """
     centred = np.array(embeddings, dtype=np.float32, order="C")
     for camera in np.unique(cameras):

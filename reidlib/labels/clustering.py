@@ -2,15 +2,14 @@
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Int32
 
-from reidlib.labels.blending import blended
-from reidlib.labels.graphs import Distances, block_diagonal
+from reidlib.labels.graphs import Distances, blended, block_diagonal
 from reidlib.labels.guards import check_labels
 from reidlib.labels.methods import (
     EMBEDDING_METHODS,
@@ -19,7 +18,6 @@ from reidlib.labels.methods import (
     checked_method,
     parameter_to_move,
     radius,
-    resolved,
     takes,
 )
 from reidlib.labels.numbering import group_numbers, number_clusters
@@ -33,19 +31,10 @@ Labels = Int[np.ndarray, "n"]
 
 @dataclass(frozen=True)
 class Clustering:
-    """What a clustering made.
-
-    Attributes:
-        labels: int32, -1 = outlier, clusters numbered without gaps.
-        distances: the sparse Jaccard graph, blended where that was asked for, where the method uses one.
-        complete: whether ``distances`` holds every pair below 1, which an exact silhouette needs.
-        chosen: settings that were derived from the data: eps of "auto" or a quantile, the linkage's cut.
-    """
+    """Labels, int32, -1 = outlier, clusters numbered without gaps; and the graph, where the method uses one."""
 
     labels: Int32[np.ndarray, "n"]
     distances: Distances | None = None
-    complete: bool = False
-    chosen: Mapping[str, float | int] = field(default_factory=dict)
 
 
 def neighbours_needed(method: Mapping[str, Any], *, k1: int) -> int:
@@ -69,6 +58,7 @@ def cluster(
     search: Search = nearest,
     original_weight: float = 0.0,
     previous: Labels | None = None,
+    guarded: bool = True,
 ) -> Clustering:
     """Clusters of all rows together.
 
@@ -85,6 +75,7 @@ def cluster(
         search: finds ``neighbours_needed`` neighbours; ``remembered(found)`` where the caller has searched before.
         original_weight: share of the original distance in the graph's (``blended``), for the methods that use a graph.
         previous: the labels of the epoch before, for the method that goes on from them (bottom_up).
+        guarded: refuse labels that cannot train anything.
 
     Raises:
         ValueError: on an unknown method or setting, on bad embeddings, or labels that ``check_labels`` refuses.
@@ -92,18 +83,18 @@ def cluster(
     name, settings = checked_method(method)
     if neighbours_needed(method, k1=k1):
         embeddings = on_gpu(embeddings)
-    result = _clustered(
-        embeddings,
-        k1=k1,
-        k2=k2,
-        method=method,
-        seed=seed,
-        complete=complete,
-        search=search,
-        original_weight=original_weight,
-        previous=previous,
-    )
-    check_labels(result.labels, parameter=parameter_to_move(name, settings), distances=result.distances)
+    if name in EMBEDDING_METHODS:
+        if original_weight:
+            raise ValueError(f"{name} uses no Jaccard distance: expected original_weight 0, found {original_weight}")
+        given = {"search": search} if takes(name, "search") else {}
+        result = Clustering(EMBEDDING_METHODS[name](embeddings, seed=seed, **given, **settings))
+    else:
+        farthest = 1.0 if complete or original_weight else radius(name, settings)  # blended, far pairs may come near
+        distances = _graph(embeddings, search, k1=k1, k2=k2, max_distance=farthest, original_weight=original_weight)
+        before = {"previous": previous} if takes(name, "previous") else {}
+        result = Clustering(GRAPH_METHODS[name](distances, **before, **settings), distances)
+    if guarded:
+        check_labels(result.labels, parameter=parameter_to_move(name, settings), distances=result.distances)
     return result
 
 
@@ -126,8 +117,8 @@ def local_clusters(
     `original_weight` and `previous` are as in ``cluster``.
 
     Returns:
-        labels unique over the cameras, numbered by first appearance; the distances of all rows, complete, pairs on
-        different cameras at 1 (not stored); ``chosen`` holds each derived setting per camera ("eps/0", "eps/1", …).
+        labels unique over the cameras, numbered by first appearance; the distances of all rows below 1, pairs on
+        different cameras at 1 (not stored).
 
     Raises:
         ValueError: as ``cluster``; the guards look at all cameras together.
@@ -135,48 +126,32 @@ def local_clusters(
     name, settings = checked_method(method)
     labels = np.full(len(embeddings), -1, dtype=np.int64)
     blocks: list[tuple[Int[np.ndarray, "m"], Distances]] = []
-    chosen: dict[str, float | int] = {}
     if neighbours_needed(method, k1=k1):
         embeddings = on_gpu(embeddings)
+    how: dict[str, Any] = {"seed": seed, "search": search, "original_weight": original_weight}
     for camera, rows in _cameras_rows(embeddings, cameras):
         fitting = lowered(k1, k2, method, images=len(rows), where=f"camera {camera}")
-        part = _clustered(
-            embeddings[rows],
-            **fitting,
-            seed=seed,
-            complete=True,
-            search=search,
-            original_weight=original_weight,
-            previous=None if previous is None else previous[rows],
-        )
+        before = None if previous is None else previous[rows]
+        part = cluster(embeddings[rows], **fitting, **how, complete=True, previous=before, guarded=False)
         labels[rows] = np.where(part.labels >= 0, part.labels + (labels.max() + 1), -1)
-        chosen |= {f"{setting}/{camera}": value for setting, value in part.chosen.items()}
         if part.distances is not None:
             blocks.append((rows, part.distances))
     distances = block_diagonal(len(embeddings), blocks) if name in GRAPH_METHODS else None
-    result = Clustering(number_clusters(labels), distances, complete=distances is not None, chosen=chosen)
+    result = Clustering(number_clusters(labels), distances)
     check_labels(result.labels, parameter=parameter_to_move(name, settings), distances=distances)
     return result
 
 
 def local_distances(
-    embeddings: Float[Array, "n d"],
-    cameras: Int[np.ndarray, "n"],
-    *,
-    k1: int,
-    k2: int,
-    search: Search = nearest,
-    original_weight: float = 0.0,
+    embeddings: Float[Array, "n d"], cameras: Int[np.ndarray, "n"], *, k1: int, k2: int, original_weight: float = 0.0
 ) -> Distances:
     """The distances of ``local_clusters`` without clusters: each camera's complete graph, in one."""
     embeddings = on_gpu(embeddings)
     blocks = []
     for camera, rows in _cameras_rows(embeddings, cameras):
         fitting = lowered(k1, k2, {}, images=len(rows), where=f"camera {camera}")
-        part = embeddings[rows]
-        similarities, indices = search(part, k=fitting["k1"])
-        graph = jaccard_from_neighbours(part, indices, k2=fitting["k2"], similarities=similarities)
-        blocks.append((rows, blended(graph, part, original_weight=original_weight)))
+        how = {"k1": fitting["k1"], "k2": fitting["k2"], "original_weight": original_weight}
+        blocks.append((rows, _graph(embeddings[rows], nearest, **how)))
     return block_diagonal(len(embeddings), blocks)
 
 
@@ -197,35 +172,18 @@ def _cameras_rows(
             yield int(camera), rows
 
 
-def _clustered(
+def _graph(
     embeddings: Float[Array, "n d"],
+    search: Search,
     *,
     k1: int,
     k2: int,
-    method: Mapping[str, Any],
-    seed: int,
-    complete: bool,
-    search: Search,
     original_weight: float,
-    previous: Labels | None,
-) -> Clustering:
-    """``cluster`` without the guards."""
-    name, settings = checked_method(method)
-    if name in EMBEDDING_METHODS:
-        if original_weight:
-            raise ValueError(f"{name} uses no Jaccard distance: expected original_weight 0, found {original_weight}")
-        if takes(name, "search"):
-            settings["search"] = search
-        return Clustering(EMBEDDING_METHODS[name](embeddings, seed=seed, **settings))
-    farthest = 1.0 if complete or original_weight else radius(name, settings)  # blended, far pairs may come near
+    max_distance: float = 1.0,
+) -> Distances:
     similarities, indices = search(embeddings, k=k1)
-    graph = jaccard_from_neighbours(embeddings, indices, k2=k2, max_distance=farthest, similarities=similarities)
-    distances = blended(graph, embeddings, original_weight=original_weight)
-    fitting = resolved(name, settings, distances)
-    given = {"previous": previous} if takes(name, "previous") else {}
-    labels = GRAPH_METHODS[name](distances, **given, **fitting)
-    chosen = {key: value for key, value in fitting.items() if settings.get(key) != value}
-    return Clustering(labels, distances, complete=farthest >= 1, chosen=chosen)
+    graph = jaccard_from_neighbours(embeddings, indices, k2=k2, max_distance=max_distance, similarities=similarities)
+    return blended(graph, embeddings, original_weight=original_weight)
 
 
 def lowered(k1: int, k2: int, method: Mapping[str, Any], *, images: int, where: str) -> dict[str, Any]:

@@ -22,9 +22,9 @@ def dbscan(
 ) -> Int32[np.ndarray, "n"]:
     """Density clusters [Ester et al., KDD 1996] of the pairs within ``eps``.
 
-    The labels, their numbers included, are those of scikit-learn's DBSCAN(metric="precomputed") on the dense matrix of
-    the same float32 distances: clusters are numbered in the order of their first core points. Time and memory
-    grow with the stored pairs.
+    The labels (-1 = outlier), their numbers included, are those of scikit-learn's DBSCAN(metric="precomputed") on the
+    dense matrix of the same float32 distances: clusters are numbered in the order of their first core points. Time and
+    memory grow with the stored pairs.
 
     Args:
         distances: the sparse graph; it must hold every pair within eps.
@@ -32,11 +32,8 @@ def dbscan(
         eps: a distance in (0, 1), or "auto" (see ``choose_eps``). Exactly one of eps and quantile.
         quantile: eps as a quantile of all pairwise distances.
 
-    Returns:
-        int32 labels, -1 = outlier.
-
     Raises:
-        ValueError: where eps is outside (0, 1), since pairs at 1 are not stored.
+        ValueError: as ``resolve_eps``.
     """
     eps = resolve_eps(distances, min_samples=min_samples, eps=eps, quantile=quantile)
     starts, columns, values = graph_arrays(distances)
@@ -56,7 +53,7 @@ def resolve_eps(
     A quantile that falls on distance 0 or 1 gives the nearest eps inside: duplicates alone, or every stored pair.
 
     Raises:
-        ValueError: where not exactly one of eps and quantile is given, or eps is outside (0, 1).
+        ValueError: where not exactly one of the two is given, or eps is outside (0, 1): pairs at 1 are not stored.
     """
     if (eps is None) == (quantile is None):
         raise ValueError(f"dbscan: expected exactly one of eps and quantile, found eps={eps}, quantile={quantile}")
@@ -80,9 +77,6 @@ def choose_eps(distances: Distances, *, min_samples: int) -> float:
     which it is a core point. Its 75 % quantile follows the data where they are hard, and stops short of the rows
     that chain clusters together. On clean data it is so small that it splits identities: there the lower
     bound holds, which clean data do not mind. The bounds are what is published for this distance across data sets.
-
-    Returns:
-        a distance in [0.4, 0.7].
     """
     curve = kth_distances(distances, k=min_samples)
     if len(curve) == 0:

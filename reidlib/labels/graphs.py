@@ -1,4 +1,4 @@
-"""What every method asks of a sparse distance graph: its arrays, its nearest distances, its quantiles.
+"""What every method asks of a sparse distance graph: its arrays, nearest distances, quantiles, a blend with cosines.
 
 A graph is a square CSR matrix of float32 distances in [0, 1]: symmetric, pairs that are not stored have distance 1.
 """
@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
+from torch import Tensor
 
 from reidlib.labels import kernels
+from reidlib.neighbours.blocks import Array, each_block
 
 Distances = sparse.csr_array | sparse.csr_matrix
 
@@ -38,8 +40,7 @@ def graph_arrays(
 def kth_distances(distances: Distances, *, k: int) -> Float[np.ndarray, "n"]:
     """Each row's distance to its k-th nearest row, itself the first (k = 1 gives 0), 1 where that is not stored.
 
-    Returns:
-        float32, in row order: the smallest eps at which the row is a core point of DBSCAN with min_samples = k.
+    It is the smallest eps at which the row is a core point of DBSCAN with min_samples = k.
     """
     if k < 1:
         raise ValueError(f"k: expected at least 1, found {k}")
@@ -68,15 +69,34 @@ def pair_quantile(distances: Distances, *, quantile: float | int) -> float:
     return lower + (upper - lower) * (position - below)
 
 
+def blended(distances: Distances, embeddings: Float[Array, "n d"], *, original_weight: float) -> sparse.csr_array:
+    """(1 - λ) · Jaccard + λ · (1 - cosine), the original distance cut to [0, 1] [Zhong et al., CVPR 2017].
+
+    Deviation: pairs that the graph does not store stay at 1, where the paper blends 1 with their original distance; so
+    the graph stays sparse, and pairs without a common neighbour are as far apart as can be.
+
+    The embeddings are the unit-norm rows that the graph was made of; λ = 0 gives the graph itself. Zeros stand on the
+    diagonal only, and the result is symmetric to the bit where `distances` is.
+
+    Raises:
+        ValueError: where λ is no share.
+    """
+    if not 0 <= original_weight <= 1:
+        raise ValueError(f"original_weight: expected a share in [0, 1], found {original_weight}")
+    if original_weight == 0:
+        return sparse.csr_array(distances)
+    starts, columns, values = graph_arrays(distances)
+    host = embeddings.numpy(force=True) if isinstance(embeddings, Tensor) else embeddings
+    rows = np.ascontiguousarray(host, dtype=np.float32)
+    result = np.empty_like(values)
+    each_block(lambda *block: kernels.blend(starts, columns, values, rows, original_weight, *block, result), len(rows))
+    return sparse.csr_array((result, distances.indices, distances.indptr), shape=distances.shape)
+
+
 def block_diagonal(n: int, blocks: Sequence[tuple[Int[np.ndarray, "_"], Distances]]) -> sparse.csr_array:
     """The graph of n rows that has each block's distances between the block's rows and stores nothing else.
 
-    Args:
-        n: rows of the whole.
-        blocks: (rows in increasing order, graph over them); no row in two blocks.
-
-    Returns:
-        float32 CSR with sorted columns; rows in no block store their diagonal alone.
+    A block is (rows in increasing order, graph over them), no row in two; rows in none store their diagonal alone.
     """
     counts = np.ones(n, dtype=np.int64)
     for rows, block in blocks:

@@ -9,13 +9,9 @@ from reidlib.labels.graphs import Distances, kth_distances
 def check_labels(labels: Int[np.ndarray, "n"], *, parameter: str, distances: Distances | None = None) -> None:
     """Refuse labels of no cluster, of one cluster, or with more than 90 % outliers.
 
-    Args:
-        labels: -1 = outlier.
-        parameter: the parameter to move, for the message, as the user knows it ("cluster.method.eps").
-        distances: the graph the clusters were made on; the message then says how far apart its rows are.
-
     Raises:
-        ValueError: naming the parameter and the 10, 50 and 90 % quantiles of the rows' nearest-neighbour distances.
+        ValueError: naming the parameter to move and, where the graph is given that the clusters were made on, the 10,
+            50 and 90 % quantiles of the rows' nearest-neighbour distances.
     """
     n = len(labels)
     clusters = len(np.unique(labels[labels >= 0]))
@@ -28,14 +24,11 @@ def check_labels(labels: Int[np.ndarray, "n"], *, parameter: str, distances: Dis
         problem = f"{outliers} of {n} rows are outliers ({100 * outliers / n:.1f} %), more than 90 %"
     else:
         return
-    raise ValueError(f"clustering: {problem}; move {parameter}{_nearest_quantiles(distances)}")
-
-
-def _nearest_quantiles(distances: Distances | None) -> str:
-    if distances is None or distances.shape[0] == 0:
-        return ""
-    low, middle, high = np.quantile(kth_distances(distances, k=2), [0.1, 0.5, 0.9])
-    return (
-        f" (each row's distance to its nearest other row, 1 where none is stored: 10 % are within {low:.3f}, "
-        f"50 % within {middle:.3f}, 90 % within {high:.3f})"
-    )
+    near = ""
+    if distances is not None and distances.shape[0]:
+        low, middle, high = np.quantile(kth_distances(distances, k=2), [0.1, 0.5, 0.9])
+        near = (
+            f" (each row's distance to its nearest other row, 1 where none is stored: 10 % are within {low:.3f}, "
+            f"50 % within {middle:.3f}, 90 % within {high:.3f})"
+        )
+    raise ValueError(f"clustering: {problem}; move {parameter}{near}")

@@ -26,34 +26,17 @@ def infomap(
     Links go from each row to those of its k1 nearest rows (itself among the k1, as in the Jaccard distance and in the
     published codes) whose cosine similarity is at least min_similarity; the weight is the similarity.
 
-    Args:
-        embeddings: unit-norm rows.
-        seed: of Infomap's moves.
-        k1: neighbours, itself included.
-        min_similarity: the least cosine similarity of a link, above 0.
-        smallest: clusters of fewer members are outliers (the published codes drop those of at most 4).
-        search: finds the k1 neighbours.
+    Clusters of fewer members than `smallest` are outliers, -1 (the published codes drop those of at most 4); labels are
+    numbered by first appearance. `seed` is of Infomap's moves; `search` finds the k1 neighbours of the unit-norm rows.
 
-    Returns:
-        int32 labels numbered by first appearance, -1 = outlier.
+    Raises:
+        ValueError: where min_similarity is not in (0, 1].
     """
-    similarities, indices = (torch.as_tensor(found).numpy(force=True) for found in search(embeddings, k=k1))
-    return infomap_from_neighbours(similarities, indices, min_similarity=min_similarity, smallest=smallest, seed=seed)
-
-
-def infomap_from_neighbours(
-    similarities: Float[np.ndarray, "n k"],
-    indices: Int32[np.ndarray, "n k"],
-    *,
-    seed: int,
-    min_similarity: float | int = 0.5,
-    smallest: int = 5,
-) -> Int32[np.ndarray, "n"]:
-    """``infomap`` given the k-NN search; see there."""
     from infomap import Infomap
 
     if not 0 < min_similarity <= 1:
         raise ValueError(f"infomap: min_similarity: expected a cosine similarity in (0, 1], found {min_similarity}")
+    similarities, indices = (torch.as_tensor(found).numpy(force=True) for found in search(embeddings, k=k1))
     n, k = indices.shape
     source = np.repeat(np.arange(n, dtype=np.int32), k)
     target = indices.reshape(-1)

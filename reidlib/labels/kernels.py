@@ -1,9 +1,10 @@
-"""Numba kernels over CSR distance graphs: DBSCAN, k-th distances, silhouette, blending; and over pairs of rows.
+"""Numba kernels over CSR distance graphs: DBSCAN, k-th distances, silhouette, blending, merges; and over pairs of rows.
 
 Graphs are (starts int64, columns int32, values float32). The parallel loop and those that take a range of rows write
 one row at a time, so results do not depend on the number of threads; the others read memory once, and compile faster as
 they are. The diagonal may be stored or not: a row is always its own neighbour at 0.
 """
+# mypy: allow-untyped-defs, allow-untyped-calls
 
 import numpy as np
 from numba import njit, prange
@@ -15,7 +16,7 @@ LEAST = np.float32(2.0**-24)
 
 
 @njit(cache=True, nogil=True)
-def kth_distances(starts: np.ndarray, columns: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
+def kth_distances(starts, columns, values, k):
     """Distance of each row to its k-th nearest row (itself first), 1 where fewer are stored."""
     n = len(starts) - 1
     result = np.ones(n, dtype=np.float32)
@@ -38,7 +39,7 @@ def kth_distances(starts: np.ndarray, columns: np.ndarray, values: np.ndarray, k
 
 
 @njit(cache=True, nogil=True)
-def upper_distances(starts: np.ndarray, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
+def upper_distances(starts, columns, values):
     """The stored distances of the pairs i < j."""
     n = len(starts) - 1
     total = 0
@@ -56,9 +57,7 @@ def upper_distances(starts: np.ndarray, columns: np.ndarray, values: np.ndarray)
 
 
 @njit(cache=True, nogil=True)
-def core_points(
-    starts: np.ndarray, columns: np.ndarray, values: np.ndarray, eps: float, min_samples: int
-) -> np.ndarray:
+def core_points(starts, columns, values, eps, min_samples):
     """Whether at least min_samples rows, itself included, lie within eps (float32, <=)."""
     n = len(starts) - 1
     core = np.zeros(n, dtype=np.bool_)
@@ -72,7 +71,7 @@ def core_points(
 
 
 @njit(cache=True, nogil=True)
-def dbscan(starts: np.ndarray, columns: np.ndarray, values: np.ndarray, eps: float, core: np.ndarray) -> np.ndarray:
+def dbscan(starts, columns, values, eps, core):
     """Clusters grown from each unlabelled core point in row order: scikit-learn's order, so its numbers too."""
     n = len(starts) - 1
     labels = np.full(n, -1, dtype=np.int32)
@@ -99,9 +98,7 @@ def dbscan(starts: np.ndarray, columns: np.ndarray, values: np.ndarray, eps: flo
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def silhouettes(
-    starts: np.ndarray, columns: np.ndarray, values: np.ndarray, labels: np.ndarray, sizes: np.ndarray, chunk: int
-) -> np.ndarray:
+def silhouettes(starts, columns, values, labels, sizes, chunk):
     """Silhouette of each row (0 for outliers and members of singletons); pairs not stored have distance 1.
 
     The mean distance to a cluster is 1 - (sum of the stored similarities) / size, so only stored pairs are visited.
@@ -134,19 +131,22 @@ def silhouettes(
     return result
 
 
+@njit(cache=True, inline="always")
+def _find(parent, i):
+    """Root of i, halving the path."""
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
+    return i
+
+
 @njit(cache=True, nogil=True)
-def join(first: np.ndarray, second: np.ndarray, roots: np.ndarray, merges: int) -> int:
+def join(first, second, roots, merges):
     """Join the pairs' clusters in the order of the pairs; roots[c] becomes c's lowest member. Returns merges left."""
     for p in range(len(first)):
         if merges == 0:
             break
-        one, other = first[p], second[p]
-        while roots[one] != one:  # halving the path
-            roots[one] = roots[roots[one]]
-            one = roots[one]
-        while roots[other] != other:
-            roots[other] = roots[roots[other]]
-            other = roots[other]
+        one, other = _find(roots, first[p]), _find(roots, second[p])
         if one != other:
             roots[max(one, other)] = min(one, other)
             merges -= 1
@@ -156,16 +156,37 @@ def join(first: np.ndarray, second: np.ndarray, roots: np.ndarray, merges: int) 
 
 
 @njit(cache=True, nogil=True)
-def blend(
-    starts: np.ndarray,
-    columns: np.ndarray,
-    values: np.ndarray,
-    embeddings: np.ndarray,
-    weight: float,
-    first: int,
-    last: int,
-    blended: np.ndarray,
-) -> None:
+def numbered_merges(n, first, second, heights):
+    """Scipy's linkage rows from slot merges sorted by height: cluster n + r is the one made by row r."""
+    rows = np.empty((len(first), 4), dtype=np.float64)
+    parent = np.arange(n, dtype=np.int32)
+    number = np.arange(n, dtype=np.int64)
+    size = np.ones(n, dtype=np.int64)
+    for r in range(len(first)):
+        a, b = _find(parent, first[r]), _find(parent, second[r])
+        rows[r, 0], rows[r, 1] = min(number[a], number[b]), max(number[a], number[b])
+        rows[r, 2] = heights[r]
+        parent[a] = b
+        size[b] += size[a]
+        rows[r, 3] = size[b]
+        number[b] = n + r
+    return rows
+
+
+@njit(cache=True, nogil=True)
+def cut(n, rows):
+    """A cluster number per row after the given merges (any numbers, equal inside a cluster)."""
+    above = np.arange(n + len(rows), dtype=np.int64)
+    for r in range(len(rows)):
+        above[np.int64(rows[r, 0])] = n + r
+        above[np.int64(rows[r, 1])] = n + r
+    for i in range(n + len(rows) - 1, -1, -1):
+        above[i] = above[above[i]]
+    return above[:n]
+
+
+@njit(cache=True, nogil=True)
+def blend(starts, columns, values, embeddings, weight, first, last, blended):
     """(1 - weight) · distance + weight · (1 - inner product) of the pairs of the rows first..last, in [0, 1]."""
     for i in range(first, last):
         for p in range(starts[i], starts[i + 1]):
@@ -178,7 +199,7 @@ def blend(
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nnan", "nsz"})
-def smaller_sum(x: np.ndarray, y: np.ndarray) -> np.float32:
+def smaller_sum(x, y):
     """The sum over the smaller of each two numbers; a loop that becomes vector instructions."""
     total = np.float32(0)
     for t in range(x.shape[0]):
@@ -187,9 +208,7 @@ def smaller_sum(x: np.ndarray, y: np.ndarray) -> np.float32:
 
 
 @njit(cache=True, nogil=True)
-def add_overlaps(
-    probabilities: np.ndarray, indices: np.ndarray, cameras: np.ndarray, first: int, last: int, sums: np.ndarray
-) -> None:
+def add_overlaps(probabilities, indices, cameras, first, last, sums):
     """Add to sums[i, p] the overlap of the probabilities of i and indices[i, p], where they are on two cameras."""
     for i in range(first, last):
         for p in range(indices.shape[1]):

@@ -15,17 +15,13 @@ def kmeans(
     images_per_cluster: float | int | None = None,
     iterations: int = 20,
 ) -> Int32[np.ndarray, "n"]:
-    """Clusters of k-means with unit-norm centres (faiss.Kmeans, all rows used, CPU).
+    """Clusters of k-means with unit-norm centres (faiss.Kmeans, all rows used, CPU), numbered by first appearance.
 
-    Args:
-        embeddings: unit-norm rows, finite.
-        seed: of the initial centres.
-        n_clusters: clusters asked for; exactly one of this and images_per_cluster.
-        images_per_cluster: n_clusters = n // images_per_cluster, at least 1.
-        iterations: rounds of assignment and averaging.
+    Either n_clusters or images_per_cluster (n_clusters = n // images_per_cluster, at least 1) is given. Every row has a
+    cluster, clusters without a row are gone. `seed` is of the initial centres.
 
-    Returns:
-        int32 labels numbered by first appearance; every row has a cluster, clusters without a row are gone.
+    Raises:
+        ValueError: where not exactly one of the two is given, or it is out of range, or a row is not finite.
     """
     import faiss
 

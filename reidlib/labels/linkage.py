@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float64, Int32
 
-from reidlib.labels import dendrogram_kernels, linkage_kernels
+from reidlib.labels import kernels, linkage_kernels
 from reidlib.labels.graphs import Distances, graph_arrays, pair_quantile
 from reidlib.labels.numbering import number_clusters
 
@@ -35,7 +35,7 @@ def average_linkage(distances: Distances) -> Float64[np.ndarray, "m 4"]:
         raise ValueError("linkage: distances: expected a symmetric graph, found a pair stored on one side alone")
     heights = 1 - similarity * linkage_kernels.UNIT
     order = np.argsort(heights, kind="stable")
-    return dendrogram_kernels.numbered_merges(n, first[order], second[order], heights[order])
+    return kernels.numbered_merges(n, first[order], second[order], heights[order])
 
 
 def linkage(
@@ -59,35 +59,9 @@ def linkage(
 
     Returns:
         int32 labels numbered by first appearance; singletons are outliers (-1).
-    """
-    n = distances.shape[0]
-    limits = resolve_cut(
-        distances,
-        n_clusters=n_clusters,
-        images_per_cluster=images_per_cluster,
-        distance_threshold=distance_threshold,
-        quantile=quantile,
-    )
-    merges = average_linkage(distances)
-    if "n_clusters" in limits:
-        merges = merges[: n - int(limits["n_clusters"])]
-    else:
-        merges = merges[merges[:, 2] <= limits["distance_threshold"]]
-    return number_clusters(dendrogram_kernels.cut(n, merges), smallest=2)
-
-
-def resolve_cut(
-    distances: Distances,
-    *,
-    n_clusters: int | None = None,
-    images_per_cluster: float | int | None = None,
-    distance_threshold: float | int | None = None,
-    quantile: float | int | None = None,
-) -> dict[str, float | int]:
-    """The cut that the settings mean on this graph: {"n_clusters": …} or {"distance_threshold": …}.
 
     Raises:
-        ValueError: where not exactly one setting is given, or it is out of range.
+        ValueError: where not exactly one of the four is given, or it is out of range; as ``average_linkage``.
     """
     n = distances.shape[0]
     given = {
@@ -104,22 +78,19 @@ def resolve_cut(
         )
     if images_per_cluster is not None:
         n_clusters = clusters_for(n, images_per_cluster=images_per_cluster)
-    if n_clusters is not None:
-        if not 1 <= n_clusters <= max(n, 1):
-            raise ValueError(f"linkage: n_clusters: expected 1 to {n} for {n} rows, found {n_clusters}")
-        return {"n_clusters": n_clusters}
+    if n_clusters is not None and not 1 <= n_clusters <= max(n, 1):
+        raise ValueError(f"linkage: n_clusters: expected 1 to {n} for {n} rows, found {n_clusters}")
     if quantile is not None:
-        return {"distance_threshold": pair_quantile(distances, quantile=quantile)}
-    if distance_threshold is None or not 0 <= distance_threshold <= 1:
+        distance_threshold = pair_quantile(distances, quantile=quantile)
+    if distance_threshold is not None and not 0 <= distance_threshold <= 1:
         raise ValueError(f"linkage: distance_threshold: expected a distance in [0, 1], found {distance_threshold}")
-    return {"distance_threshold": float(distance_threshold)}
+    merges = average_linkage(distances)
+    made = n - n_clusters if n_clusters is not None else int((merges[:, 2] <= distance_threshold).sum())
+    return number_clusters(kernels.cut(n, merges[:made]), smallest=2)
 
 
 def clusters_for(n: int, *, images_per_cluster: float | int) -> int:
     """N // images_per_cluster, at least one.
-
-    Raises:
-        ValueError: where images_per_cluster is below 1.
 
     >>> clusters_for(17, images_per_cluster=5), clusters_for(3, images_per_cluster=5)
     (3, 1)

@@ -8,6 +8,7 @@ A cluster's row is a chain of segments, each in the room of one original row: fi
 were (*raw*: a slot of column and similarity per entry), later one entry per neighbouring cluster (*packed*: the sums
 take 64 bits, so two entries take three slots, the third holding the upper halves). So 8 bytes per stored pair suffice.
 """
+# mypy: allow-untyped-defs, allow-untyped-calls
 
 import numpy as np
 from numba import njit
@@ -16,7 +17,7 @@ UNIT = 2.0**-31
 
 
 @njit(cache=True, nogil=True)
-def similarities(values: np.ndarray) -> np.ndarray:
+def similarities(values):
     """Similarities 1 - d in units of 2^-31 (exact from d = 2^-8 on); at least one unit where d < 1, 0 where d = 1."""
     words = np.zeros(len(values), dtype=np.uint32)
     for p in range(len(values)):
@@ -26,7 +27,7 @@ def similarities(values: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def row_maxima(starts: np.ndarray, columns: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def row_maxima(starts, columns, words):
     """Each row's most similar other row, the lowest where several are (-1: none), and that similarity."""
     n = len(starts) - 1
     nearest = np.full(n, -1, dtype=np.int32)
@@ -40,17 +41,7 @@ def row_maxima(starts: np.ndarray, columns: np.ndarray, words: np.ndarray) -> tu
 
 
 @njit(cache=True, nogil=True)
-def _gather(
-    cluster: int,
-    starts: np.ndarray,
-    columns: np.ndarray,
-    words: np.ndarray,
-    parent: np.ndarray,
-    packed: np.ndarray,
-    following: np.ndarray,
-    totals: np.ndarray,
-    touched: np.ndarray,
-) -> tuple[int, int, int]:
+def _gather(cluster, starts, columns, words, parent, packed, following, totals, touched):
     """Sum a cluster's row per neighbouring cluster into ``totals``: neighbours found, entries read, room if packed."""
     entries = 0
     found = 0
@@ -87,18 +78,7 @@ def _gather(
 
 
 @njit(cache=True, nogil=True)
-def _pack(
-    cluster: int,
-    found: int,
-    starts: np.ndarray,
-    columns: np.ndarray,
-    words: np.ndarray,
-    packed: np.ndarray,
-    following: np.ndarray,
-    tail: np.ndarray,
-    totals: np.ndarray,
-    touched: np.ndarray,
-) -> None:
+def _pack(cluster, found, starts, columns, words, packed, following, tail, totals, touched):
     """Write a cluster's row, one entry per neighbouring cluster, into the segments it has; drop those left empty."""
     segment = cluster
     written = 0
@@ -125,9 +105,7 @@ def _pack(
 
 
 @njit(cache=True, nogil=True)
-def _closest(
-    cluster: int, preferred: int, found: int, size: np.ndarray, totals: np.ndarray, touched: np.ndarray
-) -> tuple[int, float]:
+def _closest(cluster, preferred, found, size, totals, touched):
     """The neighbour of the highest mean similarity: ``preferred`` where it ties, else the lowest number."""
     best = -1
     highest = 0.0
@@ -142,7 +120,7 @@ def _closest(
 
 
 @njit(cache=True, nogil=True)
-def _join(gone: int, kept: int, size: np.ndarray, parent: np.ndarray, following: np.ndarray, tail: np.ndarray) -> None:
+def _join(gone, kept, size, parent, following, tail):
     """Merge a cluster into another: its row is hung onto the other's as it is."""
     size[kept] += size[gone]
     size[gone] = 0
@@ -152,7 +130,7 @@ def _join(gone: int, kept: int, size: np.ndarray, parent: np.ndarray, following:
 
 
 @njit(cache=True, nogil=True)
-def chain(starts: np.ndarray, columns: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def chain(starts, columns, words):
     """All merges of positive mean similarity, in chain order; overwrites ``columns`` and ``words``.
 
     The chain starts at the lowest cluster left, steps to the nearest neighbour while that is strictly nearer, and

@@ -8,11 +8,10 @@ import numpy as np
 from jaxtyping import Int32
 
 from reidlib.labels.bottom_up import bottom_up
-from reidlib.labels.dbscan import dbscan, resolve_eps
-from reidlib.labels.graphs import Distances
+from reidlib.labels.dbscan import dbscan
 from reidlib.labels.infomap_clusters import infomap
 from reidlib.labels.kmeans import kmeans
-from reidlib.labels.linkage import linkage, resolve_cut
+from reidlib.labels.linkage import linkage
 from reidlib.labels.selfpaced import DEFAULT_GAP, self_paced
 
 GRAPH_METHODS: dict[str, Callable[..., Int32[np.ndarray, "n"]]] = {
@@ -83,14 +82,3 @@ def radius(name: str, settings: Mapping[str, Any]) -> float:
         return 1.0
     gap = settings.get("gap", DEFAULT_GAP) if name == "self_paced" else 0.0
     return min(1.0, float(eps) + float(gap))
-
-
-def resolved(name: str, settings: dict[str, Any], distances: Distances) -> dict[str, Any]:
-    """The settings with numbers in the place of "auto", quantiles and images per cluster."""
-    if name == "dbscan":
-        return {"min_samples": settings["min_samples"], "eps": resolve_eps(distances, **settings)}
-    if name == "linkage":
-        return dict(resolve_cut(distances, **settings))
-    if name == "self_paced":
-        return {**settings, "eps": resolve_eps(distances, min_samples=settings["min_samples"], eps=settings["eps"])}
-    return settings

@@ -7,15 +7,8 @@ from jaxtyping import Int, Int32
 def number_clusters(labels: Int[np.ndarray, "n"], *, smallest: int = 1) -> Int32[np.ndarray, "n"]:
     """The same partition with clusters numbered without gaps in the order of their first rows.
 
-    Args:
-        labels: any integers; negative ones are outliers.
-        smallest: clusters of fewer members become outliers.
+    Negative labels are outliers, -1 then, and so are the members of clusters of fewer than `smallest`.
 
-    Returns:
-        int32 labels, -1 for outliers.
-
-    >>> number_clusters(np.array([7, -1, 3, 7, 9]), smallest=1).tolist()
-    [0, -1, 1, 0, 2]
     >>> number_clusters(np.array([7, -1, 3, 7, 9]), smallest=2).tolist()
     [0, -1, -1, 0, -1]
     """

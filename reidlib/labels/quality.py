@@ -20,11 +20,7 @@ def label_quality(labels: Int[np.ndarray, "n"], identities: Int[np.ndarray, "n"]
     - nmi: mutual information over the arithmetic mean of the entropies (1 where both are one class).
     - clusters: how many (outliers not counted); outlier_share: outliers over rows.
 
-    Time and memory grow with the rows: the contingency table is sparse.
-
-    Args:
-        labels: clusters, -1 = outlier.
-        identities: ground truth, any integers; equal numbers are one identity (leave distractors out beforehand).
+    Time and memory grow with the rows: the contingency table is sparse. Leave distractors out beforehand.
 
     >>> quality = label_quality(np.array([0, 0, 1, -1]), np.array([5, 5, 5, 6]))
     >>> [round(quality[name], 3) for name in ("pairwise_precision", "pairwise_recall", "bcubed_recall", "expansion")]
@@ -42,64 +38,31 @@ def label_quality(labels: Int[np.ndarray, "n"], identities: Int[np.ndarray, "n"]
     cluster_of, identity_of = np.divmod(cells, int(truth.max()) + 1)
     cluster_sizes, identity_sizes = np.bincount(clusters), np.bincount(truth)
     of_cluster, of_identity = cluster_sizes[cluster_of], identity_sizes[identity_of]
+    together, in_clusters, in_identities = (
+        float((sizes * (sizes - 1)).sum()) for sizes in (shared, cluster_sizes, identity_sizes)
+    )
+    squares = shared.astype(np.float64) ** 2
+    of_its_cluster, of_its_identity = float((squares / of_cluster).sum() / n), float((squares / of_identity).sum() / n)
+    joint, first, second = shared / n, of_cluster / n, of_identity / n
+    information = float((joint * (np.log(joint) - np.log(first) - np.log(second))).sum())
+    entropy = (_entropy(cluster_sizes / n) + _entropy(identity_sizes / n)) / 2
     return {
-        **_pairwise(shared, cluster_sizes, identity_sizes),
-        **_bcubed(shared, of_cluster, of_identity),
+        **_precision_recall("pairwise", together / max(in_clusters, 1.0), together / max(in_identities, 1.0)),
+        **_precision_recall("bcubed", of_its_cluster, of_its_identity),
         "expansion": len(cells) / len(identity_sizes),
-        "nmi": _normalised_information(
-            shared / n, of_cluster / n, of_identity / n, cluster_sizes / n, identity_sizes / n
-        ),
+        "nmi": min(max(information / entropy, 0.0), 1.0) if entropy > 0 else 1.0,
         "clusters": float(len(np.unique(labels[labels >= 0]))),
         "outlier_share": float((labels < 0).mean()),
     }
 
 
-def _pairwise(
-    shared: Int[np.ndarray, "cells"], clusters: Int[np.ndarray, "c"], identities: Int[np.ndarray, "t"]
-) -> dict[str, float]:
-    """Precision, recall and F over pairs, from the sizes of the cells, clusters and identities."""
-    together, in_clusters, in_identities = (
-        float((sizes * (sizes - 1)).sum()) for sizes in (shared, clusters, identities)
-    )
-    precision, recall = together / max(in_clusters, 1.0), together / max(in_identities, 1.0)
-    return {
-        "pairwise_precision": precision,
-        "pairwise_recall": recall,
-        "pairwise_f": _harmonic(precision, recall),
-    }
-
-
-def _bcubed(
-    shared: Int[np.ndarray, "cells"], of_cluster: Int[np.ndarray, "cells"], of_identity: Int[np.ndarray, "cells"]
-) -> dict[str, float]:
-    """Precision, recall and F over rows, from each cell's size and its cluster's and identity's."""
-    squares = shared.astype(np.float64) ** 2
-    precision = float((squares / of_cluster).sum() / shared.sum())
-    recall = float((squares / of_identity).sum() / shared.sum())
-    return {"bcubed_precision": precision, "bcubed_recall": recall, "bcubed_f": _harmonic(precision, recall)}
-
-
-def _harmonic(first: float, second: float) -> float:
-    return 2 * first * second / (first + second) if first + second > 0 else 0.0
+def _precision_recall(name: str, precision: float, recall: float) -> dict[str, float]:
+    harmonic = 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
+    return {f"{name}_precision": precision, f"{name}_recall": recall, f"{name}_f": harmonic}
 
 
 def _entropy(shares: Float[np.ndarray, "c"]) -> float:
     return float(-(shares * np.log(shares)).sum())
-
-
-def _normalised_information(
-    joint: Float[np.ndarray, "cells"],
-    first: Float[np.ndarray, "cells"],
-    second: Float[np.ndarray, "cells"],
-    clusters: Float[np.ndarray, "c"],
-    identities: Float[np.ndarray, "t"],
-) -> float:
-    """Mutual information over the mean entropy, from the non-zero cells and the two marginals."""
-    mean = (_entropy(clusters) + _entropy(identities)) / 2
-    if mean <= 0:
-        return 1.0
-    information = float((joint * (np.log(joint) - np.log(first) - np.log(second))).sum())
-    return min(max(information / mean, 0.0), 1.0)
 
 
 def silhouette(distances: Distances, labels: Int[np.ndarray, "n"]) -> float:

@@ -16,14 +16,8 @@ def information_scores(
     A link goes to each of the row's nearest rows, itself left out, whose similarity is at least min_similarity
     (the links of ``infomap``); its distance is 1 - similarity (not below 0), and the mean is that of all kept links.
 
-    Args:
-        similarities: cosine similarities of the k nearest rows.
-        indices: those rows.
-        min_similarity: the least similarity of a kept link.
-
-    Returns:
-        float64 scores >= 0 in row order; 0 for a row without links. Where every kept link has distance 0 (copies alone)
-        each counts 1: the paper's term has no value there.
+    Scores are >= 0, and 0 for a row without links. Where every kept link has distance 0 (copies alone) each counts 1:
+    the paper's term has no value there.
     """
     kept = (similarities >= min_similarity) & (indices != np.arange(len(indices))[:, None])
     distances = np.maximum(1 - similarities.astype(np.float64), 0)

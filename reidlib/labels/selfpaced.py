@@ -9,8 +9,7 @@ from reidlib.labels.dbscan import dbscan, resolve_eps
 from reidlib.labels.graphs import Distances
 from reidlib.labels.numbering import number_clusters, separate_outliers
 
-DEFAULT_GAP = 0.02
-"""The paper's step of eps either way."""
+DEFAULT_GAP = 0.02  # the paper's step of eps either way
 
 
 def self_paced(
@@ -20,7 +19,6 @@ def self_paced(
     min_samples: int,
     gap: float | int = DEFAULT_GAP,
     independent_share: float | int = 0.9,
-    independence: float | int | None = None,
 ) -> Int32[np.ndarray, "n"]:
     """DBSCAN clusters that are independent and compact [Ge et al., NeurIPS 2020, arXiv:2006.02713].
 
@@ -31,18 +29,13 @@ def self_paced(
     alpha is the value that the share ``independent_share`` of the clusters reaches.
 
     Deviation: the paper takes alpha from the first epoch's clusters and keeps it; this function has no memory,
-    so alpha is taken from the clusters at hand unless ``independence`` gives it (see ``independence_threshold``).
+    so alpha is taken from the clusters at hand (see ``independence_threshold``).
 
-    Args:
-        distances: the sparse graph of all pairs within eps + gap.
-        eps: the middle radius, in (gap, 1 - gap), or "auto" as in ``dbscan``.
-        min_samples: as in ``dbscan``.
-        gap: how far eps moves either way.
-        independent_share: the share of clusters that alpha lets pass.
-        independence: alpha itself, in [0, 1].
+    The graph must hold all pairs within eps + gap; eps is in (gap, 1 - gap), or "auto", and min_samples is, as in
+    ``dbscan``. Labels are numbered by first appearance, -1 = outlier.
 
-    Returns:
-        int32 labels numbered by first appearance, -1 = outlier.
+    Raises:
+        ValueError: where eps ± gap leaves (0, 1), or as ``dbscan``.
     """
     eps = resolve_eps(distances, eps=eps, min_samples=min_samples)
     if not (eps - gap > 0 and eps + gap < 1):
@@ -54,12 +47,11 @@ def self_paced(
         return labels
     independent = cluster_maxima(overlap(labels, loose), labels)
     compact = overlap(labels, tight)
-    if independence is None:
-        independence = independence_threshold(independent, np.bincount(labels[labels >= 0]), share=independent_share)
+    threshold = independence_threshold(independent, np.bincount(labels[labels >= 0]), share=independent_share)
     most_compact = cluster_maxima(compact, labels)
     clustered = np.flatnonzero(labels >= 0)
     members = labels[clustered]
-    passed = (independent[members] >= independence) & (compact[clustered] >= most_compact[members])
+    passed = (independent[members] >= threshold) & (compact[clustered] >= most_compact[members])
     kept = np.full_like(labels, -1)
     kept[clustered[passed]] = members[passed]
     return number_clusters(kept)

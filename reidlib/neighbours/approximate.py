@@ -27,15 +27,8 @@ def nearest_approximately(
     There are some 2·√n lists. Labels made from approximate neighbours can differ much from exact ones (recall .83
     turned an adjusted Rand index of .98 into .79), so that nothing in the library calls this by itself.
 
-    Args:
-        embeddings: unit-norm rows.
-        k: neighbours to a row, itself included; 1 <= k <= n.
-        probes: lists to look into; more of them find more, and take longer.
-        sample: rows, drawn at random, whose exact neighbours the recall is measured with.
-        seed: of that draw and of the lists' k-means.
-
-    Returns:
-        Similarities, decreasing, and indices, each row itself first; and the recall measured, in 0..1.
+    As `search.nearest` finds them, each row itself first. The recall, in 0..1, is measured with the exact neighbours of
+    `sample` rows drawn at random; more `probes` find more, and take longer.
 
     Raises:
         ValueError: k or probes out of range, embeddings that are not finite unit-norm rows.

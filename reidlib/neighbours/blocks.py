@@ -36,6 +36,12 @@ def run_blocks(function: Callable[..., Result], blocks: Sequence[tuple]) -> Iter
         yield from _pool(numba.get_num_threads()).map(lambda block: function(*block), blocks)
 
 
+def each_block(function: Callable[[int, int], object], rows: int, *, size: int | None = None) -> None:
+    """Call `function(start, stop)` for the blocks of so many rows, and wait for them all."""
+    for _ in run_blocks(function, row_blocks(rows, size=size)):
+        pass
+
+
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=threads)

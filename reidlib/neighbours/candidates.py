@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32, Int32
 from torch import Tensor
 
 from reidlib.neighbours import search_kernels as kernels
-from reidlib.neighbours.blocks import row_blocks, run_blocks
+from reidlib.neighbours.blocks import each_block, row_blocks, run_blocks
 from reidlib.progress import progress
 
 NORM_TOLERANCE = 0.01
@@ -79,6 +79,16 @@ def nearest_by_candidates(
     return _settled(embeddings, asked, own, state, wanted, k)
 
 
+def check_norms(norms: Float[np.ndarray, "n"], name: str, *, tolerance: float = NORM_TOLERANCE) -> None:
+    """Refuse rows that are not finite and of norm 1 (within a hundredth), naming the first one."""
+    wrong = np.flatnonzero(~(np.abs(norms - 1) <= tolerance))
+    if len(wrong):
+        raise ValueError(
+            f"{name} must be finite rows of norm 1, but {len(wrong)} of {len(norms)} are not; row {wrong[0]} has norm "
+            f"{norms[wrong[0]]:.4g}. Divide each row by its norm; NaN or 0 means a broken image or a diverged network"
+        )
+
+
 def as_tensor(rows: Float[np.ndarray, "n d"]) -> Float32[Tensor, "n d"]:
     """The rows as a float32 tensor, without a copy where that can be."""
     return torch.from_numpy(np.array(rows, np.float32, order="C", copy=None if rows.flags.writeable else True))
@@ -101,8 +111,7 @@ def _factors(embeddings: Float32[np.ndarray, "n d"], mean: Float32[np.ndarray, "
         centred -= factors[start:stop].float().numpy()
         errors[start:stop] = kernels.norms(centred)
 
-    for _ in run_blocks(fill, row_blocks(n, size=512)):
-        pass
+    each_block(fill, n, size=512)
     return _Factors(factors, biases, norms, errors)
 
 
@@ -154,10 +163,9 @@ def _settled(
     """The k best of each row's candidates, by inner products that are the same whatever found the candidates."""
     n = len(asked)
     similarities, indices = np.empty((n, k), np.float32), np.empty((n, k), np.int32)
-    done = run_blocks(
-        lambda start, stop: kernels.settle(asked, embeddings, own, start, stop, state, wanted, similarities, indices),
-        row_blocks(n, size=256),
-    )
-    for _ in done:
-        pass
+
+    def settle(start: int, stop: int) -> None:
+        kernels.settle(asked, embeddings, own, start, stop, state, wanted, similarities, indices)
+
+    each_block(settle, n, size=256)
     return similarities, indices

@@ -3,8 +3,6 @@
 Time and memory grow with the number of stored pairs; nothing of size n × n is ever allocated.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from jaxtyping import Float, Float32, Int32, Int64
 from scipy.sparse import csr_array
@@ -14,31 +12,14 @@ from reidlib.neighbours import kernels
 from reidlib.neighbours.blocks import Array, row_blocks, run_blocks
 from reidlib.neighbours.jaccard_torch import jaccard_from_neighbours_on_device
 from reidlib.neighbours.search import nearest
-from reidlib.neighbours.weights import Rows, inverted_lists, neighbour_weights, pointers
+from reidlib.neighbours.weights import Rows, check_k1, check_neighbours, inverted_lists, neighbour_weights, pointers
 
 BUFFER_ENTRIES = 1 << 21  # pairs to a buffer of the last step; memory pages not written to cost nothing
 
 
 def jaccard_distance(embeddings: Float[Array, "n d"], *, k1: int, k2: int, max_distance: float = 1.0) -> csr_array:
-    """Distances between all rows by the overlap of their k-reciprocal neighbours, in [0, 1].
-
-    The exact k1 nearest neighbours by inner product, then `jaccard_from_neighbours`, which see.
-
-    Args:
-        embeddings: unit-norm rows.
-        k1: neighbours to a row, itself included; 1 <= k1 < n.
-        k2: rows to average over, the row itself included; 1 (no averaging) <= k2 <= k1.
-        max_distance: pairs further apart are not stored.
-
-    Returns:
-        A symmetric (n, n) float32 matrix with sorted columns; what it does not store is 1 (or above max_distance).
-
-    Raises:
-        ValueError: embeddings that are not finite unit-norm rows, k1 >= n, or values out of range.
-    """
-    n = len(embeddings)
-    if not 1 <= k1 < n:
-        raise ValueError(f"jaccard: expected 1 <= k1 < n, got k1={k1} and n={n}; lower k1 or pass more images")
+    """`jaccard_from_neighbours`, which see, of the exact k1 nearest neighbours by inner product."""
+    check_k1(k1, len(embeddings))
     similarities, indices = nearest(embeddings, k=k1)
     return jaccard_from_neighbours(embeddings, indices, k2=k2, max_distance=max_distance, similarities=similarities)
 
@@ -77,18 +58,14 @@ def jaccard_from_neighbours(
     if not 0 <= max_distance <= 1:
         raise ValueError(f"jaccard: expected max_distance in [0, 1], got {max_distance}")
     if isinstance(embeddings, Tensor):
+        check_neighbours(embeddings, indices, k2)
         graph = jaccard_from_neighbours_on_device(embeddings, indices, k2=k2, max_distance=max_distance)
         return _matrix(*(part.numpy(force=True) for part in graph))
     return _overlaps(neighbour_weights(embeddings, indices, k2=k2, similarities=similarities), max_distance)
 
 
-class _Upper(NamedTuple):
-    """Entries right of the diagonal, of rows [start, stop)."""
-
-    start: int
-    stop: int
-    columns: Int32[np.ndarray, "entries"]
-    distances: Float32[np.ndarray, "entries"]
+_Upper = tuple[int, int, Int32[np.ndarray, "_"], Float32[np.ndarray, "_"]]
+"""Entries right of the diagonal: of the rows from start to stop their columns and distances."""
 
 
 def _overlaps(rows: Rows, max_distance: float) -> csr_array:
@@ -104,7 +81,7 @@ def _overlaps(rows: Rows, max_distance: float) -> csr_array:
             end, used, needed = kernels.overlap(
                 rows, places, lists, start, stop, max_distance, above, columns, distances
             )
-            parts.append(_Upper(start, end, columns[:used], distances[:used]))
+            parts.append((start, end, columns[:used], distances[:used]))
             start, capacity = end, max(BUFFER_ENTRIES, needed)
         return parts
 
@@ -115,13 +92,13 @@ def _symmetric(parts: list[_Upper], above: Int32[np.ndarray, "n"]) -> csr_array:
     """Both triangles and the diagonal, from the upper entries of all rows."""
     n = len(above)
     below = np.zeros(n, np.int64)
-    for part in parts:
-        kernels.count_columns(part.columns, below)
+    for _, _, upper, _ in parts:
+        kernels.count_columns(upper, below)
     indptr = pointers(below + above + 1)
     columns, distances = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
     lower_end = indptr[:-1].copy()
-    for part in parts:
-        kernels.mirror(*part[:2], above, *part[2:], indptr, lower_end, columns, distances)
+    for start, stop, *upper_part in parts:
+        kernels.mirror(start, stop, above, *upper_part, indptr, lower_end, columns, distances)
     return _matrix(indptr, columns, distances)
 
 

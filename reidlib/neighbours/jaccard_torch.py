@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int32, Int64
 from torch import Tensor
 
-from reidlib.neighbours.candidates import NORM_TOLERANCE
+from reidlib.neighbours.candidates import NORM_TOLERANCE, check_norms
 
 BLOCK_ENTRIES = 1 << 24  # numbers in the largest temporary tensors
 UNIT = 2.0**40
@@ -20,7 +20,7 @@ TINY = 2.0**-24  # how far apart rows with equal neighbourhoods are stored; exac
 
 
 class DeviceGraph(NamedTuple):
-    """A sparse matrix by rows: the entries indptr[i]..indptr[i + 1] belong to row i, columns ascending."""
+    """`weights.Rows` on a device, columns ascending."""
 
     indptr: Int64[Tensor, "rows_and_one"]
     columns: Int32[Tensor, "entries"]
@@ -28,34 +28,16 @@ class DeviceGraph(NamedTuple):
 
 
 def jaccard_from_neighbours_on_device(
-    embeddings: Float[Tensor, "n d"], indices: Int32[Tensor, "n k1"], *, k2: int, max_distance: float = 1.0
+    embeddings: Float[Tensor, "n d"], indices: Int32[Tensor, "n k1"], *, k2: int, max_distance: float
 ) -> DeviceGraph:
-    """Distances as `jaccard.jaccard_from_neighbours` gives them (to 1e-5), computed where the embeddings are.
-
-    Args:
-        embeddings: unit-norm rows.
-        indices: the k1 nearest rows of each row, itself first; 1 <= k1 < n.
-        k2: rows to average over, the row itself included; 1 (no averaging) <= k2 <= k1.
-        max_distance: pairs further apart are not stored.
+    """Distances as `jaccard.jaccard_from_neighbours`, which checks and documents, gives them (to 1e-5).
 
     Raises:
-        ValueError: a row that is not its own first neighbour, embeddings that are not finite unit-norm rows, or values
-            out of range.
+        ValueError: embeddings that are not finite unit-norm rows.
     """
-    n, k1 = indices.shape
-    if not 1 <= k1 < n:
-        raise ValueError(f"jaccard: expected 1 <= k1 < n, got k1={k1} and n={n}; lower k1 or pass more images")
-    if not 1 <= k2 <= k1:
-        raise ValueError(f"jaccard: expected 1 <= k2 <= k1={k1}, got k2={k2}; lower k2")
-    if not 0 <= max_distance <= 1:
-        raise ValueError(f"jaccard: expected max_distance in [0, 1], got {max_distance}")
-    ranked = indices.long()
-    if not torch.equal(ranked[:, 0], torch.arange(n, device=ranked.device)):
-        raise ValueError("jaccard: each row must be its own first neighbour, as search.nearest gives them")
-    embeddings = embeddings.detach().float()
-    squares = (embeddings * embeddings).sum(1)
-    if not bool(((squares - 1).abs() <= 2.1 * NORM_TOLERANCE).all()):
-        raise ValueError("jaccard: embeddings must be finite rows of norm 1; divide each row by its norm")
+    ranked, embeddings = indices.long(), embeddings.detach().float()
+    norms = (embeddings * embeddings).sum(1).sqrt().numpy(force=True)
+    check_norms(norms, "jaccard: embeddings", tolerance=1.05 * NORM_TOLERANCE)
     weights = _reciprocal_weights(embeddings, ranked)
     if k2 > 1:
         weights = _averaged(weights, ranked, k2)

@@ -69,13 +69,12 @@ def expanded_sizes(kept, kept_count, kept_half, kept_half_count, start, stop, si
 
 
 @njit(cache=True, nogil=True)
-def expanded_weights(embeddings, indices, values, sets, start, stop, rows, squares):
-    """Step 4: the rows of V, distances being divided by the row's scale.
+def expanded_weights(embeddings, indices, similarities, sets, start, stop, rows, squares):
+    """Step 4: the rows of V.
 
     Similarities of R(i) are reused where given (width > 0). squares[i] becomes x_i·x_i, to check the norms with.
     """
     kept, kept_count, kept_half, kept_half_count = sets
-    similarities, scales = values
     indptr, columns, weights = rows
     n = kept.shape[0]
     known = similarities.shape[1]
@@ -95,7 +94,7 @@ def expanded_weights(embeddings, indices, values, sets, start, stop, rows, squar
             s = similarities[i, place[j]] if owner[j] == i else dot(embeddings[i], embeddings[j])
             if j == i:
                 squares[i] = s
-            w = np.exp((np.float32(2) * s - np.float32(2)) / scales[i])
+            w = np.exp(np.float32(2) * s - np.float32(2))
             total += w
             columns[base + p] = j
             weights[base + p] = w

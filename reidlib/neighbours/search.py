@@ -1,9 +1,8 @@
 """Exact nearest neighbours by inner product: one function, one result, whatever computes it.
 
 On a CPU: candidates from a bfloat16 product where the processor multiplies bfloat16, from a float32 one elsewhere, both
-settled by the same float32 inner products, so that the result does not depend on the way; faiss's flat index, which
-computes both halves of the symmetric product, is slower but for few short rows (benchmarks.knn). On a GPU: faiss's
-brute force, or tiles of a float32 product where faiss has no GPU.
+settled by the same float32 inner products (faiss's flat index is slower but for few short rows, see benchmarks.knn). On
+a GPU: faiss's brute force, or tiles of a float32 product where faiss has no GPU.
 """
 
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from reidlib.neighbours import search_kernels as kernels
 from reidlib.neighbours.blocks import Array
-from reidlib.neighbours.candidates import NORM_TOLERANCE, as_tensor, nearest_by_candidates
+from reidlib.neighbours.candidates import as_tensor, check_norms, nearest_by_candidates
 from reidlib.neighbours.search_torch import nearest_on_device
 
 
@@ -57,16 +56,21 @@ def nearest(
         ValueError: no rows, k out of 1..n, lengths that differ, or rows that are not finite and unit-norm.
     """
     _check_sizes(embeddings, queries, rows, k)
-    if isinstance(embeddings, Tensor):
-        where = embeddings.device if device == "auto" else torch.device(device)
-        return _nearest_tensors(embeddings, queries, rows, k, where)
+    home = embeddings.device if isinstance(embeddings, Tensor) else None
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cpu":
-        return _nearest_arrays(embeddings, queries, rows, k)
-    asked = None if queries is None else as_tensor(queries)
-    found = _nearest_tensors(as_tensor(embeddings), asked, rows, k, torch.device(device))
-    return Neighbours(found.similarities.numpy(), found.indices.numpy())
+        where = home or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    else:
+        where = torch.device(device)
+    if where.type == "cpu":
+        base, asked = _on_host(embeddings, "embeddings"), None if queries is None else _on_host(queries, "queries")
+        bfloat16 = torch.cpu._is_avx512_bf16_supported()
+        found: tuple = nearest_by_candidates(base, asked, k=k, rows=rows, bfloat16=bfloat16)
+    else:
+        moved = None if queries is None else _tensor(queries).to(where)
+        found = nearest_on_device(_tensor(embeddings).to(where), moved, k=k, rows=rows)
+    if home is None:
+        return Neighbours(*(torch.as_tensor(part).numpy(force=True) for part in found))
+    return Neighbours(*(torch.as_tensor(part, device=home) for part in found))
 
 
 def remembered(found: Neighbours) -> Search:
@@ -99,17 +103,6 @@ def on_gpu(embeddings: Float[Array, "n d"]) -> Any:
     return as_tensor(embeddings).cuda()
 
 
-def check_unit_rows(rows: Float32[np.ndarray, "n d"], name: str) -> None:
-    """Refuse rows that are not finite and of norm 1 (within a hundredth), naming the first one."""
-    norms = kernels.norms(rows)
-    wrong = np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))
-    if len(wrong):
-        raise ValueError(
-            f"{name} must be finite rows of norm 1, but {len(wrong)} of {len(rows)} are not; row {wrong[0]} has norm "
-            f"{norms[wrong[0]]:.4g}. Divide each row by its norm; NaN or 0 means a broken image or a diverged network"
-        )
-
-
 def _check_sizes(
     embeddings: Float[Array, "n d"], queries: Float[Array, "q d"] | None, rows: range | None, k: int
 ) -> None:
@@ -128,31 +121,12 @@ def _check_sizes(
         raise ValueError(f"nearest: queries have length {queries.shape[1]}, embeddings {embeddings.shape[1]}")
 
 
-def _nearest_tensors(
-    embeddings: Float[Tensor, "n d"],
-    queries: Float[Tensor, "q d"] | None,
-    rows: range | None,
-    k: int,
-    device: torch.device,
-) -> Neighbours:
-    base = embeddings.detach().to(device, torch.float32).contiguous()
-    asked = None if queries is None else queries.detach().to(device, torch.float32).contiguous()
-    if device.type == "cpu":
-        found = _nearest_arrays(base.numpy(), None if asked is None else asked.numpy(), rows, k)
-        similarities, indices = torch.from_numpy(found[0]), torch.from_numpy(found[1])
-    else:
-        similarities, indices = nearest_on_device(base, asked, k=k, rows=rows)
-    return Neighbours(similarities.to(embeddings.device), indices.to(embeddings.device))
+def _tensor(rows: Float[Array, "n d"]) -> Float32[Tensor, "n d"]:
+    return (rows.detach().float() if isinstance(rows, Tensor) else as_tensor(rows)).contiguous()
 
 
-def _nearest_arrays(
-    embeddings: Float[np.ndarray, "n d"], queries: Float[np.ndarray, "q d"] | None, rows: range | None, k: int
-) -> Neighbours:
-    base = np.ascontiguousarray(embeddings, np.float32)
-    check_unit_rows(base, "embeddings")
-    asked = None
-    if queries is not None:
-        asked = np.ascontiguousarray(queries, np.float32)
-        check_unit_rows(asked, "queries")
-    bfloat16 = torch.cpu._is_avx512_bf16_supported()
-    return Neighbours(*nearest_by_candidates(base, asked, k=k, rows=rows, bfloat16=bfloat16))
+def _on_host(rows: Float[Array, "n d"], name: str) -> Float32[np.ndarray, "n d"]:
+    """The rows as a contiguous array, checked to be unit-norm."""
+    host = _tensor(rows).numpy(force=True) if isinstance(rows, Tensor) else np.ascontiguousarray(rows, np.float32)
+    check_norms(kernels.norms(host), name)
+    return host

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float32, Int32, Int64
 from torch import Tensor
 
+from reidlib.neighbours.candidates import check_norms
+
 Candidates = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
 BLOCK_ROWS = 1024
@@ -28,9 +30,9 @@ def nearest_on_device(
     """
     n = len(embeddings)
     asked = embeddings if queries is None else queries
-    _check_unit_rows(embeddings, "embeddings")
+    check_norms(embeddings.norm(dim=1).numpy(force=True), "embeddings")
     if queries is not None:
-        _check_unit_rows(queries, "queries")
+        check_norms(queries.norm(dim=1).numpy(force=True), "queries")
     wanted = range(len(asked)) if rows is None else rows
     similarities = torch.empty((len(wanted), k), dtype=torch.float32, device=embeddings.device)
     indices = torch.empty((len(wanted), k), dtype=torch.int32, device=embeddings.device)
@@ -126,13 +128,3 @@ def _best(scores: Float32[Tensor, "rows n"], k: int) -> tuple[Float32[Tensor, "r
     columns, order = columns[:, :k].sort(dim=1)
     values, places = values[:, :k].gather(1, order).sort(dim=1, descending=True, stable=True)
     return values, columns.gather(1, places).to(torch.int32)
-
-
-def _check_unit_rows(rows: Float32[Tensor, "n d"], name: str) -> None:
-    norms = rows.norm(dim=1)
-    wrong = torch.nonzero(~((norms - 1).abs() <= 0.01)).flatten()
-    if len(wrong):
-        raise ValueError(
-            f"{name} must be finite rows of norm 1, but {len(wrong)} of {len(rows)} are not; row {int(wrong[0])} "
-            f"has norm {float(norms[wrong[0]]):.4g}. Divide each row by its norm; look for images that give NaN or 0"
-        )

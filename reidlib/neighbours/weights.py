@@ -3,15 +3,15 @@
 [Zhong et al., CVPR 2017, arXiv:1701.08398]. Shared by `jaccard` (all pairs, sparse) and by re-ranking (tiles).
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32, Int64
+from torch import Tensor
 
 from reidlib.neighbours import kernels
-from reidlib.neighbours.blocks import row_blocks, run_blocks
-from reidlib.neighbours.candidates import NORM_TOLERANCE
+from reidlib.neighbours.blocks import Array, each_block
+from reidlib.neighbours.candidates import NORM_TOLERANCE, check_norms
 
 
 class Rows(NamedTuple):
@@ -36,18 +36,16 @@ def neighbour_weights(
     *,
     k2: int,
     similarities: Float32[np.ndarray, "n k1"] | None = None,
-    scales: Float32[np.ndarray, "n"] | None = None,
 ) -> Rows:
     """The weights V of each row over its k-reciprocal neighbours, expanded, then averaged over its k2 nearest rows.
 
-    The expanded set E(i) contains K(i) itself; weights = softmax over E(i) of −(2 − 2·xᵢ·xⱼ) / scales[i].
+    The expanded set E(i) contains K(i) itself; weights = softmax over E(i) of −(2 − 2·xᵢ·xⱼ).
 
     Args:
         embeddings: unit-norm rows.
         indices: the k1 nearest rows of each row, the row itself first; 1 <= k1 < n.
         k2: rows to average over, the row itself included; 1 (no averaging) <= k2 <= k1.
         similarities: inner products that belong to `indices`, to save computing them again.
-        scales: positive divisors of each row's squared distances; 1 by default.
 
     Returns:
         A sparse n × n matrix whose rows sum to 1; columns in an order that depends on the input alone.
@@ -56,15 +54,14 @@ def neighbour_weights(
         ValueError: shapes that do not belong together, neighbours that are no rows, a row that is not its own first
             neighbour, k1 or k2 out of range, embeddings that are not finite unit-norm rows.
     """
-    _check_neighbours(embeddings, indices, k2)
+    check_neighbours(embeddings, indices, k2)
     n = len(indices)
     if similarities is None:
         similarities = np.empty((n, 0), np.float32)
     elif similarities.shape != indices.shape:
         raise ValueError(f"jaccard: similarities {similarities.shape} do not belong to neighbours {indices.shape}")
-    values = (np.ascontiguousarray(similarities), np.ones(n, np.float32) if scales is None else scales)
-    indices = np.ascontiguousarray(indices)
-    rows = _reciprocal_weights(np.ascontiguousarray(embeddings, np.float32), indices, values)
+    similarities, indices = np.ascontiguousarray(similarities), np.ascontiguousarray(indices)
+    rows = _reciprocal_weights(np.ascontiguousarray(embeddings, np.float32), indices, similarities)
     return _averaged(rows, indices, k2) if k2 > 1 else rows
 
 
@@ -86,53 +83,53 @@ def pointers(sizes: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "rows_and_one"]
     return indptr
 
 
-def _check_neighbours(embeddings: Float[np.ndarray, "n d"], indices: Int32[np.ndarray, "rows k1"], k2: int) -> None:
-    n = len(embeddings)
-    k1 = indices.shape[1]
-    if indices.shape[0] != n:
-        raise ValueError(f"jaccard: {indices.shape[0]} rows of neighbours for {n} embeddings; pass one row for each")
+def check_k1(k1: int, n: int) -> None:
+    """Refuse a number of neighbours that so many rows do not have."""
     if not 1 <= k1 < n:
         raise ValueError(f"jaccard: expected 1 <= k1 < n, got k1={k1} and n={n}; lower k1 or pass more images")
+
+
+def check_neighbours(embeddings: Float[Array, "n d"], indices: Int32[Array, "rows k1"], k2: int) -> None:
+    """Refuse neighbours that do not belong to the embeddings, and numbers of them out of range."""
+    n, k1 = len(embeddings), indices.shape[1]
+    if indices.shape[0] != n:
+        raise ValueError(f"jaccard: {indices.shape[0]} rows of neighbours for {n} embeddings; pass one row for each")
+    check_k1(k1, n)
     if not 1 <= k2 <= k1:
         raise ValueError(f"jaccard: expected 1 <= k2 <= k1={k1}, got k2={k2}; lower k2")
-    if indices.min() < 0 or indices.max() >= n:
-        raise ValueError(f"jaccard: neighbours must be rows 0..{n - 1}, found {indices.min()}..{indices.max()}")
-    strangers = np.flatnonzero(indices[:, 0] != np.arange(n))
+    lowest, highest = int(indices.min()), int(indices.max())
+    if lowest < 0 or highest >= n:
+        raise ValueError(f"jaccard: neighbours must be rows 0..{n - 1}, found {lowest}..{highest}")
+    own = indices[:, 0].numpy(force=True) if isinstance(indices, Tensor) else indices[:, 0]
+    strangers = np.flatnonzero(own != np.arange(n))
     if len(strangers):
         raise ValueError(
             f"jaccard: row {strangers[0]} is not its own first neighbour; put each row first, as search.nearest does"
         )
 
 
-def _fill(kernel: Callable[[int, int], None], n: int) -> None:
-    for _ in run_blocks(kernel, row_blocks(n)):
-        pass
-
-
 def _reciprocal_weights(
     embeddings: Float32[np.ndarray, "n d"],
     indices: Int32[np.ndarray, "n k1"],
-    values: tuple[Float32[np.ndarray, "n known"], Float32[np.ndarray, "n"]],
+    similarities: Float32[np.ndarray, "n known"],
 ) -> Rows:
-    """Steps 1 to 4; `values` are the similarities and the scales."""
+    """Steps 1 to 4."""
     n, k1 = indices.shape
     half = min(round(k1 / 2) + 1, k1)
     sets = (np.empty((n, k1), np.int32), np.empty(n, np.int32), np.empty((n, half), np.int32), np.empty(n, np.int32))
-    _fill(lambda start, stop: kernels.reciprocal(indices, half, start, stop, *sets), n)
+    each_block(lambda start, stop: kernels.reciprocal(indices, half, start, stop, *sets), n)
     sizes = np.empty(n, np.int64)
-    _fill(lambda start, stop: kernels.expanded_sizes(*sets, start, stop, sizes), n)
+    each_block(lambda start, stop: kernels.expanded_sizes(*sets, start, stop, sizes), n)
     indptr = pointers(sizes)
     rows = Rows(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32))
     squares = np.empty(n, np.float32)
-    _fill(
-        lambda start, stop: kernels.expanded_weights(embeddings, indices, values, sets, start, stop, rows, squares), n
+    each_block(
+        lambda start, stop: kernels.expanded_weights(
+            embeddings, indices, similarities, sets, start, stop, rows, squares
+        ),
+        n,
     )
-    wrong = np.flatnonzero(~(np.abs(squares - 1) <= 2.1 * NORM_TOLERANCE))
-    if len(wrong):
-        raise ValueError(
-            f"jaccard: embeddings must be finite rows of norm 1, but row {wrong[0]} has squared norm "
-            f"{squares[wrong[0]]:.4g}; divide each row by its norm, and look for images whose embedding is NaN or 0"
-        )
+    check_norms(np.sqrt(squares), "jaccard: embeddings", tolerance=1.05 * NORM_TOLERANCE)
     return rows
 
 
@@ -140,8 +137,8 @@ def _averaged(rows: Rows, indices: Int32[np.ndarray, "n k1"], k2: int) -> Rows:
     """Step 5: each row of V becomes the mean of V over its first k2 neighbours."""
     n = len(indices)
     sizes = np.empty(n, np.int64)
-    _fill(lambda start, stop: kernels.averaged_sizes(indices, k2, rows, start, stop, sizes), n)
+    each_block(lambda start, stop: kernels.averaged_sizes(indices, k2, rows, start, stop, sizes), n)
     indptr = pointers(sizes)
     mean = Rows(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32))
-    _fill(lambda start, stop: kernels.average(indices, k2, rows, start, stop, mean), n)
+    each_block(lambda start, stop: kernels.average(indices, k2, rows, start, stop, mean), n)
     return mean

@@ -1,1 +1,1 @@
-"""What a person looks at: curves, ranked lists, contact sheets and the table of all metrics."""
+"""What a person looks at: curves, ranked lists and the table of all metrics."""

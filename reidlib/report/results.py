@@ -30,13 +30,8 @@ def draw_results(
 ) -> None:
     """Draw what there is: each table of curves as <name>.png, cmc.png, and ranked_lists.png.
 
-    Args:
-        folder: an existing folder.
-        curves: tables with a column `epoch`, by file name.
-        cmc: rank, and the CMC of each model as shares; empty without identities.
-        query: the queries' images and facts; needed where there are lists.
-        gallery: likewise.
-        lists: ranked gallery rows of a few queries; empty without identities.
+    Without identities `cmc` (rank, and the CMC of each model as shares) and `lists` (ranked gallery rows of a few
+    queries) are empty, and neither queries nor gallery are needed.
     """
     for name, table in curves.items():
         draw_curves(table, folder / f"{name}.png", title=TITLES.get(name, name))

@@ -6,7 +6,7 @@
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +15,11 @@ from rich.table import Table
 STAGES = ("synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "evaluate")
 MODELS = {"initial": "initial features", "intra": "after train_intra", "inter": "after train_inter"}
 RETRIEVAL = {"mAP": "mAP", "mINP": "mINP", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10"}
+TRY_NEXT = {
+    "dvc repro": "runs only what a change of params.yaml, code or data asks for",
+    "dvc exp run -S train_inter.epochs=20": "the same pipeline with another value; `dvc exp show` compares",
+    "dvc metrics diff": "what changed against the last commit",
+}
 
 
 def print_metrics(folder: Path, *, console: Console | None = None) -> None:
@@ -35,19 +40,23 @@ def print_metrics(folder: Path, *, console: Console | None = None) -> None:
         for path in pictures:
             console.print(f"  {path}", highlight=False)
     console.print("\n[bold]Try next[/bold]")
-    for command, effect in _commands():
+    for command, effect in TRY_NEXT.items():
         console.print(f"  [cyan]{command}[/cyan]\n      {effect}", highlight=False)
 
 
 def read_metrics(folder: Path) -> dict[str, dict[str, int | float]]:
     """The numbers of every <stage>.json of a folder, stages in the pipeline's order, unknown ones last by name."""
-    paths = sorted(folder.glob("*.json"), key=lambda path: (_place(path.stem), path.stem))
+    places = {stage: number for number, stage in enumerate(STAGES)}
+    paths = sorted(folder.glob("*.json"), key=lambda path: (places.get(path.stem, len(STAGES)), path.stem))
     if not paths:
         raise ValueError(f"{folder}: expected <stage>.json files, found none; run `dvc repro` first")
     stages = {}
     for path in paths:
         values = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(values, dict) or not all(_is_finite_number(value) for value in values.values()):
+        finite = isinstance(values, dict) and all(
+            isinstance(value, int | float) and math.isfinite(value) for value in values.values()
+        )
+        if not finite:
             raise ValueError(f"{path}: expected a flat object of finite numbers, found {str(values)[:80]}")
         stages[path.stem] = values
     return stages
@@ -80,22 +89,6 @@ def retrieval_table(values: Mapping[str, int | float]) -> Table:
         label = MODELS.get(plain, plain.replace("_", " ")) + (", re-ranked" if plain != model else "")
         table.add_row(label, *["" if value is None else f"{value:.1f}" for value in cells])
     return table
-
-
-def _commands() -> Sequence[tuple[str, str]]:
-    return (
-        ("dvc repro", "runs only what a change of params.yaml, code or data asks for"),
-        ("dvc exp run -S train_inter.epochs=20", "the same pipeline with another value; `dvc exp show` compares"),
-        ("dvc metrics diff", "what changed against the last commit"),
-    )
-
-
-def _place(stage: str) -> int:
-    return STAGES.index(stage) if stage in STAGES else len(STAGES)
-
-
-def _is_finite_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _is_retrieval(name: str) -> bool:

@@ -3,6 +3,7 @@
 Item `a` outranks item `b` where it scores higher, or equal and stands earlier in the gallery: a total order, the one of
 a stable sort by decreasing score. The rank of a positive is the number of kept items that outrank it, plus one.
 """
+# mypy: allow-untyped-defs, allow-untyped-calls
 
 import numpy as np
 from numba import njit, prange
@@ -11,7 +12,7 @@ BLOCK = 2048  # columns counted at a time: 8 KiB, so that every positive meets i
 
 
 @njit(cache=True, inline="always")
-def _at_least(scores: np.ndarray, score: float) -> np.int32:
+def _at_least(scores, score):
     """Number of items that score at least `score`; 32-bit so that it vectorises over as many lanes as the scores."""
     count = np.int32(0)
     for j in range(scores.size):
@@ -20,7 +21,7 @@ def _at_least(scores: np.ndarray, score: float) -> np.int32:
 
 
 @njit(cache=True, inline="always")
-def _above(scores: np.ndarray, score: float) -> np.int32:
+def _above(scores, score):
     """Number of items that score more than `score`."""
     count = np.int32(0)
     for j in range(scores.size):
@@ -29,7 +30,7 @@ def _above(scores: np.ndarray, score: float) -> np.int32:
 
 
 @njit(cache=True, inline="always")
-def _not_a_number(scores: np.ndarray) -> np.int32:
+def _not_a_number(scores):
     """Number of NaN scores."""
     count = np.int32(0)
     for j in range(scores.size):
@@ -38,7 +39,7 @@ def _not_a_number(scores: np.ndarray) -> np.int32:
 
 
 @njit(cache=True)
-def _count_outranking(scores: np.ndarray, positives: np.ndarray, outranking: np.ndarray) -> None:
+def _count_outranking(scores, positives, outranking):
     """Adds to `outranking[p]` the items of the row that outrank positive p; positives come worst first.
 
     What outranks a positive also outranks every worse one: where a block holds none for a positive, it holds none for
@@ -58,14 +59,14 @@ def _count_outranking(scores: np.ndarray, positives: np.ndarray, outranking: np.
 
 
 @njit(cache=True)
-def _worst_first(scores: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _worst_first(scores, columns):
     """Orders gallery columns (increasing on entry) from the lowest ranked to the highest."""
     reverse = columns[::-1].copy()  # a stable sort by increasing score keeps the later column first: it ranks lower
     return reverse[np.argsort(scores[reverse], kind="mergesort")]
 
 
 @njit(cache=True)
-def _score_query(row: np.ndarray, group: np.ndarray, same_camera: np.ndarray, result: np.ndarray) -> None:
+def _score_query(row, group, same_camera, result):
     """Writes the three values of one query to `result`, as `score_queries` describes them."""
     positives = _worst_first(row, group[~same_camera])
     outranking = np.zeros(positives.size, np.int64)
@@ -84,23 +85,11 @@ def _score_query(row: np.ndarray, group: np.ndarray, same_camera: np.ndarray, re
 
 
 @njit(cache=True, parallel=True)
-def score_queries(
-    scores: np.ndarray,
-    members: np.ndarray,
-    first: np.ndarray,
-    last: np.ndarray,
-    query_cameras: np.ndarray,
-    gallery_cameras: np.ndarray,
-) -> np.ndarray:
+def score_queries(scores, members, first, last, query_cameras, gallery_cameras):
     """Average precision, inverse negative penalty and best rank of each query of a tile.
 
-    Args:
-        scores: (q, n) scores of the tile, higher is better.
-        members: gallery columns grouped by identity, increasing within a group.
-        first: (q,) the group of each query is members[first:last]; empty where nothing can match.
-        last: (q,) its end.
-        query_cameras: (q,) camera numbers.
-        gallery_cameras: (n,) camera numbers.
+    The (q, n) scores are higher for better items; `members` are the gallery's columns grouped by identity, increasing
+    within a group, and members[first:last] is the group of each query, empty where nothing can match.
 
     Returns:
         (q, 3) float64: average precision, inverse negative penalty, best rank; all 0 for a query without a match, NaN

@@ -32,45 +32,21 @@ class Retrieval:
     average_precisions: Float64[np.ndarray, "q"]
 
 
-def evaluate(
-    query: Float[np.ndarray, "q d"],
-    gallery: Float[np.ndarray, "n d"],
-    *,
-    query_identities: Int[np.ndarray, "q"],
-    gallery_identities: Int[np.ndarray, "n"],
-    query_cameras: Int[np.ndarray, "q"],
-    gallery_cameras: Int[np.ndarray, "n"],
-    max_rank: int = 50,
-) -> Retrieval:
-    """Metrics of ranking the gallery by the cosine of unit-norm embeddings.
+def cosine_tiles(
+    query: Float[np.ndarray, "q d"], gallery: Float[np.ndarray, "n d"]
+) -> Iterator[tuple[slice, Float32[np.ndarray, "_ n"]]]:
+    """Cosines of tiles of queries with the whole gallery, for ``evaluate``.
 
-    The product of a tile of queries with the gallery is all that is held beside the embeddings (and a float32 copy of
-    them where they come in another type or order).
-
-    Args:
-        query: unit-norm rows.
-        gallery: unit-norm rows.
-        query_identities: above 0; 0 and -1 match nothing.
-        gallery_identities: above 0; 0 = distractor, never a match; -1 = junk, ignored.
-        query_cameras: any numbers.
-        gallery_cameras: the same numbers.
-        max_rank: length of the CMC curve.
+    A tile is all that is held beside the embeddings (and a float32 copy of them where they come in another type or
+    order); the next one takes its place.
 
     Raises:
-        ValueError: rows that are not unit-norm (NaN and zero rows included), empty inputs, lengths that do not agree,
-            identities below -1, or no query with a match.
+        ValueError: rows that are not unit-norm (NaN and zero rows included), empty inputs.
     """
-    return evaluate_tiles(
-        _cosine_tiles(_unit_rows(query, name="query"), _unit_rows(gallery, name="gallery")),
-        query_identities=query_identities,
-        gallery_identities=gallery_identities,
-        query_cameras=query_cameras,
-        gallery_cameras=gallery_cameras,
-        max_rank=max_rank,
-    )
+    return _products(_unit_rows(query, name="query"), _unit_rows(gallery, name="gallery"))
 
 
-def evaluate_tiles(
+def evaluate(
     tiles: Iterable[tuple[slice, Float32[np.ndarray, "_ n"]]],
     *,
     query_identities: Int[np.ndarray, "q"],
@@ -79,14 +55,14 @@ def evaluate_tiles(
     gallery_cameras: Int[np.ndarray, "n"],
     max_rank: int = 50,
 ) -> Retrieval:
-    """Metrics of given scores: pairs of a slice of queries and its scores, higher is better, in any order of slices.
+    """Metrics of given scores, of ``cosine_tiles`` or of ``reranking.reranked_tiles``.
 
     Average precision is the mean over the positives of (positives so far / rank) [Zheng et al., ICCV 2015]; the inverse
     negative penalty is (positives / rank of the last positive) [Ye et al., TPAMI 2021, arXiv:2001.04193].
 
     >>> import numpy as np
     >>> scores = np.array([[0.9, 0.8, 0.7, 0.6, 0.5]], dtype=np.float32)  # ranks: ignored, 1, 2, 3, 4
-    >>> result = evaluate_tiles(
+    >>> result = evaluate(
     ...     [(slice(0, 1), scores)],
     ...     query_identities=np.array([7]),
     ...     query_cameras=np.array([0]),
@@ -99,6 +75,14 @@ def evaluate_tiles(
     >>> result.cmc.tolist()
     [0.0, 1.0, 1.0]
 
+    Args:
+        tiles: a slice of queries and its scores, higher is better, each; in any order of slices.
+        query_identities: above 0; 0 and -1 match nothing.
+        gallery_identities: above 0; 0 = distractor, never a match; -1 = junk, ignored.
+        query_cameras: any numbers.
+        gallery_cameras: the same numbers.
+        max_rank: length of the CMC curve.
+
     Raises:
         ValueError: NaN scores, a tile of another shape or type, queries missing or scored twice, lengths that do not
             agree, identities below -1, or no query with a match.
@@ -108,7 +92,10 @@ def evaluate_tiles(
     if max_rank < 1:
         raise ValueError(f"evaluate: expected max_rank of at least 1, found {max_rank}")
     kept = np.flatnonzero(gallery_identities >= 0)
-    members, first, last = _groups(query_identities, gallery_identities[kept])
+    members = np.argsort(gallery_identities[kept], kind="stable")  # grouped by identity
+    ordered = gallery_identities[kept][members]
+    first, last = (np.searchsorted(ordered, query_identities, side=side) for side in ("left", "right"))
+    last = np.where(query_identities > 0, last, first)  # where each query's group ends: empty at 0 and below
     kept_cameras = gallery_cameras[kept].astype(np.int64)
     values = np.zeros((query_identities.size, 3))
     seen = np.zeros(query_identities.size, np.int64)
@@ -157,7 +144,7 @@ def ranked_list(
     return kept[np.argsort(-scores, kind="stable")[:count]].astype(np.int64)
 
 
-def _cosine_tiles(
+def _products(
     query: Float[np.ndarray, "q d"], gallery: Float[np.ndarray, "n d"]
 ) -> Iterator[tuple[slice, Float32[np.ndarray, "_ n"]]]:
     """Products of tiles of queries with the whole gallery, all in one buffer."""
@@ -195,17 +182,6 @@ def _check_numbers(name: str, identities: Int[np.ndarray, "n"], cameras: Int[np.
         raise ValueError(
             f"evaluate: expected {name} identities of at least -1 (-1 = junk, 0 = distractor), found {identities.min()}"
         )
-
-
-def _groups(
-    query_identities: Int[np.ndarray, "q"], gallery_identities: Int[np.ndarray, "n"]
-) -> tuple[Int64[np.ndarray, "n"], Int64[np.ndarray, "q"], Int64[np.ndarray, "q"]]:
-    """Gallery columns grouped by identity, and where the group of each query begins and ends (empty at 0 and below)."""
-    members = np.argsort(gallery_identities, kind="stable")
-    ordered = gallery_identities[members]
-    first = np.searchsorted(ordered, query_identities, side="left")
-    last = np.searchsorted(ordered, query_identities, side="right")
-    return members, first, np.where(query_identities > 0, last, first)
 
 
 def _summary(values: Float64[np.ndarray, "q 3"], *, max_rank: int) -> Retrieval:

@@ -47,16 +47,12 @@ def mean_centres(
     return sums / norms
 
 
-def class_cameras(
-    labels: Integer[np.ndarray, "n"], cameras: Integer[np.ndarray, "n"] | None
-) -> Int64[Tensor, "clusters"]:
-    """Return the camera of every cluster, each of which lies on one; nothing where no cameras are given.
+def class_cameras(labels: Integer[np.ndarray, "n"], cameras: Integer[np.ndarray, "n"]) -> Int64[Tensor, "clusters"]:
+    """Return the camera of every cluster, each of which lies on one.
 
     Raises:
         ValueError: a cluster on two cameras.
     """
-    if cameras is None:
-        return torch.zeros(0, dtype=torch.int64)
     members = np.flatnonzero(labels >= 0)
     of, where = labels[members].astype(np.int64), cameras[members]
     own = np.zeros(int(of.max(initial=-1)) + 1, np.int64)

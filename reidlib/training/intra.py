@@ -2,61 +2,45 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int32, Integer, UInt8
 
+from reidlib.features import Images
 from reidlib.labels.numbering import number_clusters
 from reidlib.models.embedder import Embedder
 from reidlib.training.checkpoint import Checkpoints
 from reidlib.training.distributed import ALONE, World
-from reidlib.training.labellers import LocalLabelling, local_labeller
+from reidlib.training.labellers import Cameras, local_labeller
 from reidlib.training.loop import train
-from reidlib.training.settings import History, Phase, Settings
+from reidlib.training.settings import History, Labels, Phase, Settings, Trained
 
 
-@dataclass(frozen=True)
-class IntraTraining:
-    """What training inside cameras leaves.
+@dataclass(frozen=True, kw_only=True)
+class Inside:
+    """How to train inside cameras; its repr leaves out where it is done.
 
     Attributes:
-        models: one shared network, or one per camera in the order of the camera numbers.
-        labels: the local labels of the kept epoch, unique over cameras.
-        curves: epoch, loss, learning_rate, clusters, outlier_share, silhouette, and camera
-            where there are several runs.
-        epochs: epoch, row and label of every image in every epoch.
+        clustering: how labels are made in the epochs after the first: k1, k2, original_weight and method, as
+            `reidlib.labels.clustering.local_clusters` takes them.
+        keep: the epoch whose labels are kept: the one of the best silhouette, or the last.
+        phase: batches and loss, as `Phase` takes them.
+        settings: of the loop; with 0 epochs nothing is trained and the first labels are kept.
+        world: the processes that train together.
+        checkpoints: where to go on from.
     """
 
-    models: list[Embedder]
-    labels: Int32[np.ndarray, "n"]
-    curves: pd.DataFrame
-    epochs: pd.DataFrame
-
-    def summary(self) -> dict[str, float]:
-        """Return the last epoch's loss (mean over networks), and the kept labels' clusters and share of outliers."""
-        last = self.curves[self.curves["epoch"] == self.curves["epoch"].max()]
-        loss = {"loss": float(last["loss"].mean())} if len(last) else {}
-        return loss | {
-            "clusters": float(self.labels.max() + 1),
-            "outlier_share": float((self.labels < 0).mean()),
-        }
+    clustering: Mapping[str, Any]
+    keep: Literal["best_silhouette", "last"]
+    phase: Mapping[str, Any]
+    settings: Settings
+    world: World = field(default=ALONE, repr=False)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints, repr=False)
 
 
-def train_shared(
-    model: Embedder,
-    images: UInt8[np.ndarray, "n h w 3"],
-    cameras: Integer[np.ndarray, "n"],
-    first: Int32[np.ndarray, "n"],
-    *,
-    labelling: LocalLabelling,
-    phase: Mapping[str, Any],
-    settings: Settings,
-    world: World = ALONE,
-    checkpoints: Checkpoints | None = None,
-) -> IntraTraining:
+def train_shared(model: Embedder, images: Images, cameras: Cameras, first: Labels, how: Inside) -> Trained:
     """Train one network for all cameras: each batch from one camera, scored against that camera's clusters.
 
     Our form of the intra-camera stage: the original [Li et al., ICIP 2023, arXiv:2304.12634] trains a network per
@@ -67,40 +51,27 @@ def train_shared(
         images: packed RGB crops.
         cameras: of the images.
         first: the local labels of the first epoch, unique over cameras.
-        labelling: how labels are made in the epochs after it, and which epoch's labels are kept.
-        phase: batches and loss, as `Phase` takes them.
-        settings: of the loop; with 0 epochs nothing is trained and the first labels are kept.
-        world: the processes that train together.
-        checkpoints: where to go on from.
+        how: labels, batches, loss and loop.
     """
-    if settings.epochs == 0:
+    if how.settings.epochs == 0:
         columns = ["epoch", "loss", "learning_rate", "clusters", "outlier_share", "silhouette"]
-        return IntraTraining([model], first, pd.DataFrame(columns=columns), History(labels=[first]).label_table())
-    label = local_labeller(first, cameras, labelling=labelling, seed=settings.seed)
-    phases = [Phase(label=label, local=True, **phase)]
-    history = train(model, images, cameras, phases=phases, settings=settings, world=world, checkpoints=checkpoints)
-    kept = history.labels[_kept_epoch(history, labelling.keep)]
-    return IntraTraining([model], kept, history.curve_table(), history.label_table())
+        return replace(History(labels=[first]).of(model), curves=pd.DataFrame(columns=columns))
+    label = local_labeller(first, cameras, clustering=how.clustering, seed=how.settings.seed)
+    phases = [Phase(label=label, local=True, **how.phase)]
+    history = train(
+        model, images, cameras, phases=phases, settings=how.settings, world=how.world, checkpoints=how.checkpoints
+    )
+    if how.keep == "last":
+        return history.of(model)
+    return history.of(model, kept=int(np.argmax([curve["silhouette"] for curve in history.curves])))
 
 
-def train_per_camera(
-    model: Embedder,
-    images: UInt8[np.ndarray, "n h w 3"],
-    cameras: Integer[np.ndarray, "n"],
-    first: Int32[np.ndarray, "n"],
-    *,
-    labelling: LocalLabelling,
-    phase: Mapping[str, Any],
-    settings: Settings,
-    world: World = ALONE,
-    checkpoints: Checkpoints | None = None,
-) -> IntraTraining:
+def train_per_camera(model: Embedder, images: Images, cameras: Cameras, first: Labels, how: Inside) -> Trained:
     """Train one network per camera, each on a copy of `model`; arguments as in `train_shared`.
 
     A camera with fewer than two images, or without a local cluster, keeps the starting weights and the first labels.
     The images of one camera at a time are held in memory.
     """
-    checkpoints = checkpoints or Checkpoints()
     models, curves, epochs = [], [], []
     kept = np.full(len(images), -1, np.int64)
     for camera in np.unique(cameras):
@@ -109,27 +80,12 @@ def train_per_camera(
         models.append(own)
         if first[rows].max() < 0:
             continue
-        part = train_shared(
-            own,
-            images[rows],
-            cameras[rows],
-            number_clusters(first[rows]),
-            labelling=labelling,
-            phase=phase,
-            settings=settings,
-            world=world,
-            checkpoints=checkpoints.part(f"camera_{camera}"),
-        )
+        here = replace(how, checkpoints=how.checkpoints.part(f"camera_{camera}"))
+        part = train_shared(own, images[rows], cameras[rows], number_clusters(first[rows]), here)
         kept[rows] = np.where(part.labels >= 0, part.labels + kept.max() + 1, -1)
         curves.append(part.curves.assign(camera=int(camera)))
         epochs.append(part.epochs.assign(row=rows[part.epochs["row"]].astype(np.int32)))
-    return IntraTraining(models, number_clusters(kept), pd.concat(curves), pd.concat(epochs))
+    return Trained(models, number_clusters(kept), pd.concat(curves), pd.concat(epochs))
 
 
 SHARING = {"shared": train_shared, "per_camera": train_per_camera}
-
-
-def _kept_epoch(history: History, keep: Literal["best_silhouette", "last"]) -> int:
-    if keep == "last":
-        return -1
-    return int(np.argmax([curve["silhouette"] for curve in history.curves]))

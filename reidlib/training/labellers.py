@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float32, Int32, Integer
+from jaxtyping import Float32, Integer
 
 from reidlib.labels.camera_similarity import candidates_needed, with_camera_similarity
 from reidlib.labels.centring import centre_cameras
@@ -16,30 +16,10 @@ from reidlib.labels.quality import camera_span, silhouette
 from reidlib.labels.refinement import information_scores, refine
 from reidlib.neighbours.search import nearest, remembered
 from reidlib.training.distributed import ALONE, World
-from reidlib.training.settings import EpochLabels, Labeller
+from reidlib.training.settings import EpochLabels, Labeller, Labels
 
 Embeddings = Float32[np.ndarray, "n d"]
-Labels = Int32[np.ndarray, "n"]
 Cameras = Integer[np.ndarray, "n"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocalLabelling:
-    """How images are clustered inside each camera.
-
-    Attributes:
-        k1: neighbours of the k-reciprocal Jaccard distance.
-        k2: of its local query expansion.
-        original_weight: share of the cosine distance in the distance.
-        method: the clustering, `name` and its parameters.
-        keep: the epoch whose labels are kept: the one of the best silhouette, or the last.
-    """
-
-    k1: int
-    k2: int
-    original_weight: float
-    method: Mapping[str, Any]
-    keep: Literal["best_silhouette", "last"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +117,14 @@ def identity_labels(identities: Labels, cameras: Cameras) -> EpochLabels:
     return EpochLabels(labels, label_measures(labels, cameras))
 
 
+def counts(labels: Labels) -> dict[str, float]:
+    """Return the number of clusters and the share of outliers."""
+    return {"clusters": float(labels.max() + 1), "outlier_share": float((labels < 0).mean())}
+
+
 def label_measures(labels: Labels, cameras: Cameras) -> dict[str, float]:
     """Return the number of clusters and the shares of outliers and of clusters with more than one camera."""
-    return {
-        "clusters": float(labels.max() + 1),
-        "outlier_share": float((labels < 0).mean()),
-        "camera_span": camera_span(labels, cameras),
-    }
+    return counts(labels) | {"camera_span": camera_span(labels, cameras)}
 
 
 def global_labeller(
@@ -179,27 +160,25 @@ def global_labeller(
     return label
 
 
-def local_labeller(first: Labels, cameras: Cameras, *, labelling: LocalLabelling, seed: int) -> Labeller:
+def local_labeller(first: Labels, cameras: Cameras, *, clustering: Mapping[str, Any], seed: int) -> Labeller:
     """Return a labeller for training inside cameras that starts from the labels of `cluster`, and keeps identities.
 
-    Its measures hold the silhouette of the labels on the Jaccard distance of the embeddings they came from (for the
-    first epoch: of the network's own embeddings at that time), by which the epoch to keep can be chosen without
-    identities. All of it is done by the first process: searches inside cameras are small.
+    `clustering` is k1, k2, original_weight and method, as `local_clusters` takes them. The measures hold the silhouette
+    of the labels on the Jaccard distance of the embeddings they came from (for the first epoch: of the network's own
+    embeddings at that time), by which the epoch to keep can be chosen without identities. All of it is done by the
+    first process: searches inside cameras are small.
     """
-    how: dict[str, Any] = {"k1": labelling.k1, "k2": labelling.k2, "original_weight": labelling.original_weight}
+    graph = {name: value for name, value in clustering.items() if name != "method"}
 
     def label(epoch: int, embeddings: Embeddings, earlier: Sequence[Labels]) -> EpochLabels:
-        if epoch == 0 or labelling.method["name"] == "identities":
+        if epoch == 0 or clustering["method"]["name"] == "identities":
             labels, distances = first, None
         else:
-            found = local_clusters(
-                embeddings, cameras, **how, method=labelling.method, seed=seed + epoch, previous=earlier[-1]
-            )
+            found = local_clusters(embeddings, cameras, **clustering, seed=seed + epoch, previous=earlier[-1])
             labels, distances = found.labels, found.distances
         if distances is None:  # the first epoch, or a method that makes no graph
-            distances = local_distances(embeddings, cameras, **how)
-        measures = {"clusters": float(labels.max() + 1), "outlier_share": float((labels < 0).mean())}
-        return EpochLabels(labels, measures | {"silhouette": silhouette(distances, labels)})
+            distances = local_distances(embeddings, cameras, **graph)
+        return EpochLabels(labels, counts(labels) | {"silhouette": silhouette(distances, labels)})
 
     return lambda epoch, embeddings, world, earlier: world.on_first(lambda: label(epoch, embeddings, earlier))
 

@@ -61,7 +61,7 @@ def train(
     checkpoints = checkpoints or Checkpoints()
     model.to(world.device).to(memory_format=torch.channels_last)
     run = begun(model, phases, settings, world, checkpoints, teacher)
-    network = _network(model, images, phases[0], settings, world)
+    network = _network(run, images)
     source = placed(
         images, residence(images, device=world.device, memory_gib=settings.device_memory_gib), device=world.device
     )
@@ -70,15 +70,15 @@ def train(
         while run.epoch < settings.epochs:
             began = perf_counter()
             if run.labelled is None:
-                _label(run, source, cameras, settings, world)
+                _label(run, source, cameras)
             labelled, seen = perf_counter(), 0
             model.train()
-            for batch in batches_left(run, source, cameras, settings, world):
+            for batch in batches_left(run, source, cameras):
                 seen += len(batch.rows)
-                step(run, network, batch, cameras, settings=settings, world=world)
+                step(run, network, batch)
                 run.iteration += 1
-                _look_around(run, stop, settings, world, checkpoints)
-            curve = run.end_epoch(settings, world)
+                _look_around(run, stop)
+            curve = run.end_epoch()
             checkpoints.save(run.state())
             if world.first:
                 ended, left = perf_counter(), settings.epochs - run.epoch
@@ -88,21 +88,19 @@ def train(
     return run.history
 
 
-def _network(
-    model: Embedder, images: UInt8[np.ndarray, "n h w 3"], phase: Phase, settings: Settings, world: World
-) -> nn.Module:
+def _network(run: Run, images: UInt8[np.ndarray, "n h w 3"]) -> nn.Module:
     """Return what the training step calls: the model itself, compiled and replicated as wanted."""
-    network: nn.Module = model
-    if settings.compile:
-        part, size = phase.clusters_per_batch * phase.images_per_cluster // world.size, model.size_of(images)
-        network = compiled(model.train(), images=part, size_px=size, device=world.device)
-    return world.replicated(network)
+    network: nn.Module = run.model
+    if run.settings.compile:
+        part = run.phases[0].clusters_per_batch * run.phases[0].images_per_cluster // run.world.size
+        network = compiled(network.train(), images=part, size_px=run.model.size_of(images), device=run.world.device)
+    return run.world.replicated(network)
 
 
-def _label(run: Run, images: Images, cameras: Integer[np.ndarray, "n"], settings: Settings, world: World) -> None:
+def _label(run: Run, images: Images, cameras: Integer[np.ndarray, "n"]) -> None:
     """Begin an epoch: embeddings, shared among the ranks, labels, and the terms of the loss made ready for them."""
-    part = embed(run.model, images, rows=world.share(len(images)), bf16=run.precision == "bf16")
-    embeddings = world.joined(part, count=len(images))
+    part = embed(run.model, images, rows=run.world.share(len(images)), bf16=run.precision == "bf16")
+    embeddings = run.world.joined(part, count=len(images))
     variance = 1 - float(np.square(embeddings.mean(axis=0, dtype=np.float64)).sum())
     if variance < SMALLEST_VARIANCE:
         raise ValueError(
@@ -110,10 +108,9 @@ def _label(run: Run, images: Images, cameras: Integer[np.ndarray, "n"], settings
             f"{variance:.1e}); lower learning_rate or raise temperature"
         )
     threads = torch.get_num_threads()
-    run.labelled = run.phase.label(run.epoch, embeddings, world, run.history.labels)
+    run.labelled = run.phase.label(run.epoch, embeddings, run.world, run.history.labels)
     torch.set_num_threads(threads)  # numba's first parallel kernel moves OpenMP's number, torch's with it
-    before = run.labels_before()
-    torch.manual_seed(int(np.random.default_rng((settings.seed, run.epoch)).integers(2**62)))
+    torch.manual_seed(int(np.random.default_rng((run.settings.seed, run.epoch)).integers(2**62)))
     run.objective.begin(
         Start(
             epoch=run.epoch,
@@ -121,47 +118,41 @@ def _label(run: Run, images: Images, cameras: Integer[np.ndarray, "n"], settings
             labels=run.objective.classes(run.labelled.labels),
             cameras=cameras,
             local=run.phase.local,
-            renewed=before is None or not np.array_equal(before, run.labelled.labels),
-            device=world.device,
+            renewed=run.renewed(run.labelled.labels),
+            device=run.world.device,
         )
     )
     run.losses.zero_()
-    run.renew_groups(settings)
+    run.renew_groups()
 
 
-def _look_around(
-    run: Run,
-    stop: Callable[[], signal.Signals | None],
-    settings: Settings,
-    world: World,
-    checkpoints: Checkpoints,
-) -> None:
+def _look_around(run: Run, stop: Callable[[], signal.Signals | None]) -> None:
     """Now and then: read the losses, save the state, and leave where the run is asked to stop.
 
     Several processes ask each other only when the losses are read, since each question makes them wait.
     """
-    look = run.iteration % settings.log_every == 0 or run.iteration == settings.iterations
-    asked = (look or world.size == 1) and world.any_of(stop() is not None)
-    due = checkpoints.due()
+    look = run.iteration % run.settings.log_every == 0 or run.iteration == run.settings.iterations
+    asked = (look or run.world.size == 1) and run.world.any_of(stop() is not None)
+    due = run.checkpoints.due()
     if look or asked or due:
-        _check_losses(run, settings, checkpoints)
+        _check_losses(run)
     if asked or due:
-        checkpoints.save(run.state())
+        run.checkpoints.save(run.state())
     if asked:
-        checkpoints.wait()
-        message = f"stopped in epoch {run.epoch + 1}; run again to go on from {checkpoints}"
+        run.checkpoints.wait()
+        message = f"stopped in epoch {run.epoch + 1}; run again to go on from {run.checkpoints}"
         raise Interrupted(message, stop() or signal.SIGTERM)
 
 
-def _check_losses(run: Run, settings: Settings, checkpoints: Checkpoints) -> None:
+def _check_losses(run: Run) -> None:
     """Read the losses so far from the device; stop where one is not finite."""
     losses = run.losses[: run.iteration].cpu()
     broken = torch.nonzero(~losses.isfinite()).flatten()
     if len(broken):
         raise ValueError(
             f"training diverged: the loss of epoch {run.epoch + 1}, iteration {int(broken[0]) + 1} is "
-            f"{float(losses[broken[0]])} at learning rate {settings.rate(run.epoch):g}; the last checkpoint is "
-            f"{checkpoints}. Lower learning_rate, raise temperature, or set clip_norm"
+            f"{float(losses[broken[0]])} at learning rate {run.settings.rate(run.epoch):g}; the last checkpoint is "
+            f"{run.checkpoints}. Lower learning_rate, raise temperature, or set clip_norm"
         )
 
 

@@ -27,14 +27,13 @@ def memory_loss(
         labels: the cluster of each sample; on the device of the scores.
         temperature: above 0; .05 in the paper. A tensor may be trained.
         weights: of the samples; 1 each without.
-
-    Raises:
-        ValueError: a temperature that is a number and not above 0.
     """
-    _check_temperature("memory_loss", temperature)
-    outside = scores.isneginf()  # kept out of the division, through which a trained temperature would get NaN
-    scores = (scores.float().masked_fill(outside, 0) / temperature).masked_fill(outside, -torch.inf)
-    labels = labels.long()
+    scores, labels = scores.float(), labels.long()
+    if isinstance(temperature, Tensor):
+        outside = scores.isneginf()  # kept out of the division, through which the temperature would get NaN
+        scores = (scores.masked_fill(outside, 0) / temperature).masked_fill(outside, -torch.inf)
+    else:
+        scores = scores / temperature
     if weights is None:
         return functional.cross_entropy(scores, labels)
     return (functional.cross_entropy(scores, labels, reduction="none") * weights).mean()
@@ -96,7 +95,7 @@ def scale_and_margin(
 
 
 def instance_discrimination(
-    first: Float[Tensor, "b dim"], second: Float[Tensor, "b dim"], *, temperature: float | Tensor = 0.1
+    first: Float[Tensor, "b dim"], second: Float[Tensor, "b dim"], *, temperature: float
 ) -> Float32[Tensor, ""]:
     """Let the two views of an image attract each other and all other images of the batch repel.
 
@@ -112,9 +111,8 @@ def instance_discrimination(
         temperature: above 0; .1 in the paper.
 
     Raises:
-        ValueError: fewer than two images, or a temperature that is a number and not above 0.
+        ValueError: fewer than two images.
     """
-    _check_temperature("instance_discrimination", temperature)
     if len(first) < 2:
         raise ValueError(f"instance_discrimination: expected at least 2 images to tell apart, got {len(first)}")
     with torch.autocast(first.device.type, enabled=False):
@@ -122,7 +120,7 @@ def instance_discrimination(
         return (_recognition(first, second, temperature) + _recognition(second, first, temperature)) / 2
 
 
-def _recognition(first: Tensor, second: Tensor, temperature: float | Tensor) -> Float32[Tensor, ""]:
+def _recognition(first: Tensor, second: Tensor, temperature: float) -> Float32[Tensor, ""]:
     """Return the loss with `first` as the weights of the classifier."""
     count = len(first)
     attracted = functional.cross_entropy(second @ first.T / temperature, torch.arange(count, device=first.device))
@@ -131,8 +129,3 @@ def _recognition(first: Tensor, second: Tensor, temperature: float | Tensor) -> 
     itself = torch.eye(count, dtype=torch.bool, device=first.device)
     repelled = torch.log1p(-recognised.exp().masked_fill(itself, 0)).sum() / count
     return attracted - repelled
-
-
-def _check_temperature(where: str, temperature: float | Tensor) -> None:
-    if not isinstance(temperature, Tensor) and not temperature > 0:
-        raise ValueError(f"{where}: expected a temperature above 0, got {temperature}")

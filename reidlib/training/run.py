@@ -1,7 +1,7 @@
 """Where a training run stands: what a checkpoint holds, and how a run begins or goes on from one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,34 +25,41 @@ OPTIMISERS: Mapping[str, Any] = {
 
 @dataclass
 class Run:
-    """Where a run stands: all that changes, and that a checkpoint holds."""
+    """What a run is made of, and where it stands: all that changes, and that a checkpoint holds."""
 
     model: Embedder
     phases: Sequence[Phase]
+    settings: Settings
+    world: World
+    checkpoints: Checkpoints
     objectives: list[Objective]  # one to a phase
     optimiser: torch.optim.Optimizer
     precision: str
     losses: Float[Tensor, "iterations"]
-    history: History
+    history: History = field(default_factory=History)
     epoch: int = 0
     iteration: int = 0
     labelled: EpochLabels | None = None
 
     @property
+    def turn(self) -> int:
+        """Which of the phases the present epoch belongs to."""
+        return turn(self.phases, self.epoch)
+
+    @property
     def phase(self) -> Phase:
         """The phase of the present epoch."""
-        return self.phases[turn(self.phases, self.epoch)]
+        return self.phases[self.turn]
 
     @property
     def objective(self) -> Objective:
         """The loss of the present epoch."""
-        return self.objectives[turn(self.phases, self.epoch)]
+        return self.objectives[self.turn]
 
-    def labels_before(self) -> Labels | None:
-        """Return the labels that the present phase had last, None where it has its first epoch."""
-        number = turn(self.phases, self.epoch)
-        own = [labels for epoch, labels in enumerate(self.history.labels) if turn(self.phases, epoch) == number]
-        return own[-1] if own else None
+    def renewed(self, labels: Labels) -> bool:
+        """Return whether labels differ from those that the present phase had last."""
+        own = [had for epoch, had in enumerate(self.history.labels) if turn(self.phases, epoch) == self.turn]
+        return not own or not np.array_equal(own[-1], labels)
 
     def state(self) -> dict[str, Any]:
         """Return the state for a checkpoint."""
@@ -69,13 +76,13 @@ class Run:
             "labels": None if self.labelled is None else [self.labelled.labels, self.labelled.measures],
         }
 
-    def restore(self, state: dict[str, Any], settings: Settings) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned, bit for bit."""
         self.model.load_state_dict(state["model"])
         self.precision, self.epoch, self.iteration = state["precision"], state["epoch"], state["iteration"]
         for objective, held in zip(self.objectives, state["objectives"], strict=True):
             objective.restore(held, self.losses.device)
-        self.renew_groups(settings)
+        self.renew_groups()
         self.optimiser.load_state_dict(state["optimiser"])
         for parameter, values in self.optimiser.state.items():
             for name, value in values.items():
@@ -87,12 +94,12 @@ class Run:
         if state["labels"] is not None:
             self.labelled = EpochLabels(state["labels"][0].numpy(), state["labels"][1])
 
-    def renew_groups(self, settings: Settings) -> None:
+    def renew_groups(self) -> None:
         """Let the optimiser train the parameters that there are now, and forget those that are gone.
 
         The learning rate of each group is that of the epoch times the group's factor.
         """
-        rate, groups = settings.rate(self.epoch), parameter_groups(self.model, self.objectives, settings)
+        rate, groups = self.settings.rate(self.epoch), parameter_groups(self.model, self.objectives, self.settings)
         self.optimiser.param_groups = [
             self.optimiser.defaults | group | {"lr": rate * group["factor"]} for group in groups
         ]
@@ -100,13 +107,13 @@ class Run:
         for parameter in [held for held in self.optimiser.state if id(held) not in alive]:
             del self.optimiser.state[parameter]
 
-    def end_epoch(self, settings: Settings, world: World) -> dict[str, float]:
+    def end_epoch(self) -> dict[str, float]:
         """Note the epoch in the history, go to the next, and return the epoch's curve."""
         assert self.labelled is not None
         curve: dict[str, float] = {
             "epoch": float(self.epoch + 1),
-            "loss": float(world.mean(self.losses).mean()),
-            "learning_rate": settings.rate(self.epoch),
+            "loss": float(self.world.mean(self.losses).mean()),
+            "learning_rate": self.settings.rate(self.epoch),
             **self.labelled.measures,
         }
         self.history.curves.append(curve)
@@ -137,10 +144,10 @@ def begun(
     groups = parameter_groups(model, objectives, settings)
     optimiser = OPTIMISERS[settings.optimiser](groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     losses = torch.zeros(settings.iterations, device=world.device)
-    run = Run(model, phases, objectives, optimiser, settings.precision, losses, History())
+    run = Run(model, phases, settings, world, checkpoints, objectives, optimiser, settings.precision, losses)
     left = world.on_first(checkpoints.newest)
     if left is not None:
-        run.restore(unpacked(left), settings)
+        run.restore(unpacked(left))
         if world.first:
             print(f"going on from epoch {run.epoch + 1}, iteration {run.iteration + 1} ({checkpoints})", flush=True)
     elif settings.precision == "auto":

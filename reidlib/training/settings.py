@@ -1,5 +1,6 @@
 """What the training loop is told, what it asks each epoch, and what it leaves."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,8 +10,10 @@ import pandas as pd
 from jaxtyping import Float32, Int32
 
 from reidlib.images.variation import Augmentation
+from reidlib.models.embedder import Embedder
 from reidlib.training.distributed import World
-from reidlib.training.schedules import rate_share
+
+Labels = Int32[np.ndarray, "n"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +27,12 @@ class Settings:
         learning_rate: at its highest.
         backbone_rate: factor on it for the backbone.
         weight_decay: of the optimiser.
-        warm_up: epochs in which the rate rises to it; this and the next four as in `rate_share`.
+        warm_up: epochs over which the rate rises to it in a line [Luo et al., CVPRW 2019, arXiv:1903.07071].
         warm_up_from: the share of it that the rate rises from.
-        decay_at: epochs at which the rate is multiplied by `decay_factor`.
+        decay_at: epochs (from 0) from each of which on the rate is multiplied by `decay_factor`.
         decay_factor: 0..1.
-        cosine: whether the rate falls along half a cosine.
+        cosine: whether the rate falls after the warm-up along half a cosine [Loshchilov & Hutter, ICLR 2017,
+            arXiv:1608.03983], to 0 at the end.
         augmentation: of the training crops.
         precision: of the network's forward and backward pass; "auto" takes the one that is faster here.
         compile: let torch.compile make kernels for the network, where it can.
@@ -59,27 +63,22 @@ class Settings:
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch (from 0)."""
-        share = rate_share(
-            epoch,
-            self.epochs,
-            warm_up=self.warm_up,
-            warm_up_from=self.warm_up_from,
-            decay_at=self.decay_at,
-            decay_factor=self.decay_factor,
-            cosine=self.cosine,
-        )
-        return self.learning_rate * share
+        share = self.decay_factor ** sum(epoch >= first for first in self.decay_at)
+        if epoch < self.warm_up:
+            share *= self.warm_up_from + (1 - self.warm_up_from) * epoch / self.warm_up
+        elif self.cosine:
+            share *= (1 + math.cos(math.pi * (epoch - self.warm_up) / max(self.epochs - self.warm_up, 1))) / 2
+        return float(self.learning_rate * share)
 
 
 @dataclass(frozen=True)
 class EpochLabels:
     """The pseudo-labels of an epoch and what can be said of them without identities (finite numbers by name)."""
 
-    labels: Int32[np.ndarray, "n"]
+    labels: Labels
     measures: dict[str, float]
 
 
-Labels = Int32[np.ndarray, "n"]
 Labeller = Callable[[int, Float32[np.ndarray, "n d"], World, Sequence[Labels]], EpochLabels]
 """Called on every rank with the epoch (from 0), the unit-norm embeddings of all images, the world and the labels of all
 epochs before."""
@@ -116,12 +115,35 @@ def turn(phases: Sequence[Phase], epoch: int) -> int:
     >>> [turn(phases, epoch) for epoch in range(7)]
     [0, 0, 0, 1, 1, 0, 0]
     """
-    place = epoch % sum(phase.epochs for phase in phases)
-    for number, phase in enumerate(phases):
-        if place < phase.epochs:
-            return number
-        place -= phase.epochs
-    raise AssertionError("a place within the round belongs to a phase")
+    in_turn = [number for number, phase in enumerate(phases) for _ in range(phase.epochs)]
+    return in_turn[epoch % len(in_turn)]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a stage of training leaves.
+
+    Attributes:
+        models: one network, or one per camera in the order of the camera numbers.
+        labels: the labels of the kept epoch.
+        curves: epoch, loss, learning_rate and the labels' measures; camera too where each has a network.
+        epochs: epoch (int16), row (int32) and label (int32) of every image in every epoch.
+    """
+
+    models: list[Embedder]
+    labels: Labels
+    curves: pd.DataFrame
+    epochs: pd.DataFrame
+
+    def last_epoch(self) -> dict[str, float]:
+        """Return the last epoch's row of the curves; measures that other phases alone have (NaN) are left out."""
+        return {str(name): float(value) for name, value in self.curves.iloc[-1].dropna().items()}
+
+    def summary(self) -> dict[str, float]:
+        """Return the last epoch's loss (mean over networks), and the kept labels' clusters and share of outliers."""
+        last = self.curves[self.curves["epoch"] == self.curves["epoch"].max()]
+        loss = {"loss": float(last["loss"].mean())} if len(last) else {}
+        return loss | {"clusters": float(self.labels.max() + 1), "outlier_share": float((self.labels < 0).mean())}
 
 
 @dataclass
@@ -129,23 +151,13 @@ class History:
     """What a training run leaves besides its weights: one row of measures, and one array of labels, per epoch."""
 
     curves: list[dict[str, float]] = field(default_factory=list)
-    labels: list[Int32[np.ndarray, "n"]] = field(default_factory=list)
+    labels: list[Labels] = field(default_factory=list)
 
-    def of_first(self, images: int) -> "History":
-        """Return the history with the labels of the first so many images alone."""
-        return History(self.curves, [labels[:images] for labels in self.labels])
-
-    def curve_table(self) -> pd.DataFrame:
-        """Return the measures, a row per epoch."""
-        return pd.DataFrame(self.curves)
-
-    def label_table(self) -> pd.DataFrame:
-        """Return epoch (int16), row (int32) and label (int32) of every image in every epoch."""
+    def of(self, model: Embedder, *, kept: int = -1) -> Trained:
+        """Return what the run leaves, beside the model and the labels of the epoch that is kept, as tables."""
         rows = np.arange(len(self.labels[0]), dtype=np.int32)
-        return pd.concat(
-            [
-                pd.DataFrame({"epoch": np.int16(epoch), "row": rows, "label": labels})
-                for epoch, labels in enumerate(self.labels)
-            ],
-            ignore_index=True,
-        )
+        epochs = [
+            pd.DataFrame({"epoch": np.int16(epoch), "row": rows, "label": labels})
+            for epoch, labels in enumerate(self.labels)
+        ]
+        return Trained([model], self.labels[kept], pd.DataFrame(self.curves), pd.concat(epochs, ignore_index=True))

@@ -11,7 +11,9 @@ import torch
 from jaxtyping import Float, Float32, Int32, Int64, Integer
 from torch import Tensor, nn
 
+from reidlib.images.distortion import on_device
 from reidlib.models.embedder import Features
+from reidlib.training.centres import class_cameras
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,12 @@ class Start:
     def classes(self) -> int:
         """The number of clusters."""
         return int(self.labels.max(initial=-1)) + 1
+
+    @property
+    def class_cameras(self) -> Int64[Tensor, "classes"]:
+        """The camera of every cluster, on the device, where each lies on one; else nothing."""
+        found = class_cameras(self.labels, self.cameras) if self.local else torch.zeros(0, dtype=torch.int64)
+        return found.to(self.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +106,12 @@ class Term(nn.Module):
 
 
 def own_camera_only(
-    scores: Float[Tensor, "b classes"], class_cameras: Integer[Tensor, "classes"], cameras: Integer[Tensor, "b"]
+    scores: Float[Tensor, "b classes"], class_cameras: Integer[Tensor, "_"], cameras: Integer[np.ndarray, "b"]
 ) -> Float[Tensor, "b classes"]:
-    """Return the scores with -inf for classes of other cameras than the sample's, so that a softmax leaves them out."""
-    return scores.masked_fill(cameras[:, None] != class_cameras, -torch.inf)
+    """Return the scores with -inf for classes of other cameras than the sample's, so that a softmax leaves them out.
+
+    Without cameras of the classes (`Start.class_cameras`) the scores are returned as they are.
+    """
+    if not len(class_cameras):
+        return scores
+    return scores.masked_fill(on_device(scores, cameras)[:, None] != class_cameras, -torch.inf)

@@ -12,6 +12,7 @@ from torchvision.transforms.v2 import functional
 
 from reidlib.images.augment import Augmentation, apply, augment, draw, normalise
 from reidlib.images.distortion import distort
+from reidlib.images.variation import IMAGENET_MEAN, IMAGENET_STD
 
 NONE = Augmentation()
 ALONE = {
@@ -71,7 +72,7 @@ def one(image: torch.Tensor, draws, i: int, chosen: Augmentation) -> torch.Tenso
     image = image.clone()
     image[:, top : top + high, left : left + wide] = functional.rgb_to_grayscale(box, 3)
     top, left, high, wide = draws.cutout[i].tolist()
-    mean = torch.tensor([round(255 * level) for level in chosen.mean], dtype=torch.uint8)
+    mean = torch.tensor([round(255 * level) for level in IMAGENET_MEAN], dtype=torch.uint8)
     return functional.erase(image, top, left, high, wide, mean[:, None, None])
 
 
@@ -98,7 +99,6 @@ def test_of_an_array_and_of_a_tensor_alike_whatever_the_rest_of_the_batch():
     draws = drawn(images[rows], chosen, 3)
     batch = apply(images, draws, settings=chosen, rows=rows)
     torch.testing.assert_close(apply(torch.from_numpy(images), draws, settings=chosen, rows=rows), batch)
-    assert torch.equal(batch, apply(images, draws, settings=chosen, rows=rows, channels_last=True))
     half = {field.name: getattr(draws, field.name)[4:] for field in fields(draws)}
     torch.testing.assert_close(apply(images, replace(draws, **half), settings=chosen, rows=rows[4:]), batch[4:])
     assert np.array_equal(images, pictures(12, 40, 24))  # the split itself is never written
@@ -164,9 +164,8 @@ def test_draws_follow_the_settings():
     seed=st.integers(0, 2**32),
     packed=st.tuples(st.integers(1, 24), st.integers(1, 24)),
     size_px=st.tuples(st.integers(1, 24), st.integers(1, 24)),
-    channels_last=st.booleans(),
 )
-def test_resizing_in_the_pass_equals_torchvision_resizing_first(seed, packed, size_px, channels_last):
+def test_resizing_in_the_pass_equals_torchvision_resizing_first(seed, packed, size_px):
     chosen = Augmentation(pad=3, gain=0.2)
     images = pictures(5, *packed, seed)
     resized = torch.stack(
@@ -177,16 +176,14 @@ def test_resizing_in_the_pass_equals_torchvision_resizing_first(seed, packed, si
     )
     same = resized.permute(0, 2, 3, 1).numpy()
     rows = np.array([4, 0, 3])
-    layout = {"rows": rows, "channels_last": channels_last}
     draws = drawn(same[rows], chosen, seed)
-    level = 1.21 / 255 / min(chosen.std)  # a level, by the largest gain
-    expected = apply(same, draws, settings=chosen, **layout)
+    level = 1.21 / 255 / min(IMAGENET_STD)  # a level, by the largest gain
+    expected = apply(same, draws, settings=chosen, rows=rows)
     for source in (images, torch.from_numpy(images)):
-        found = apply(source, draws, settings=chosen, size_px=size_px, **layout)
+        found = apply(source, draws, settings=chosen, size_px=size_px, rows=rows)
         torch.testing.assert_close(found, expected, atol=level, rtol=0)
-        statistics = {"mean": chosen.mean, "std": chosen.std}
-        plain = normalise(source, size_px=size_px, **statistics, **layout)
-        torch.testing.assert_close(plain, normalise(same, **statistics, **layout), atol=level, rtol=0)
+        plain = normalise(source, size_px=size_px, rows=rows)
+        torch.testing.assert_close(plain, normalise(same, rows=rows), atol=level, rtol=0)
     distorted = replace(chosen, cutout=1.0)
     draws = drawn(same, distorted, seed)
     found = apply(images, draws, settings=distorted, size_px=size_px)

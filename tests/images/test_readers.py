@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidlib.images.archive import Contents
-from reidlib.images.listing import Entry, Listing
+from reidlib.images.archive import Contents, Entry, Listing
 from reidlib.images.readers import PUBLISHED, READERS, warn_of_unusual_counts
 
 QUICK = settings(max_examples=40, deadline=None)

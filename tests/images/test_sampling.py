@@ -1,13 +1,17 @@
 """Invariants of the samplers on random label sets."""
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidlib.images.sampling import camera_pk_batches, every_camera_pk_batches, pk_batches
+from reidlib.images.sampling import pk_batches
+
+camera_pk_batches = partial(pk_batches, sampling="camera")
+every_camera_pk_batches = partial(pk_batches, sampling="every_camera")
 
 CASES = {
     "labels": st.lists(st.tuples(st.integers(-1, 9), st.integers(0, 3)), min_size=1, max_size=60).filter(

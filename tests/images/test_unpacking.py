@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidlib.images.archive import Contents
-from reidlib.images.listing import Entry, Listing
+from reidlib.images.archive import Contents, Entry, Listing
 from reidlib.images.packing import decode, open_split
 from reidlib.images.table import read_identities, read_index, split_rows
 from reidlib.images.unpacking import find_archives, image_id, image_table, unpack
@@ -34,6 +33,12 @@ def market(make_image, *, people: int = 4, top: str = "Set/") -> dict[str, bytes
 def unpacked(tmp_path: Path, *, reader: str = "synthetic", **options) -> dict[str, float]:
     paths = (tmp_path / "raw", tmp_path / "images", tmp_path / "identities.parquet")
     return unpack(*paths, reader=reader, **{**OPTIONS, **options})
+
+
+def assert_same_artifacts(tmp_path: Path) -> None:
+    arrays = [f"images/{name}" for name in ("train.npy", "query.npy", "gallery.npy", "index.parquet")]
+    for file in (*arrays, "identities.parquet"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
 def nothing_left(tmp_path: Path) -> bool:
@@ -87,14 +92,7 @@ def test_the_archives_own_order_kind_and_threads_change_nothing(
     make_zip(tmp_path / "a" / "raw" / "Set.zip", files)
     make_tar(tmp_path / "b" / "raw" / "Other.tar.gz", {name: files[name] for name in names})
     assert unpacked(tmp_path / "a", workers=1) == unpacked(tmp_path / "b", workers=3)
-    for file in (
-        "images/train.npy",
-        "images/query.npy",
-        "images/gallery.npy",
-        "images/index.parquet",
-        "identities.parquet",
-    ):
-        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    assert_same_artifacts(tmp_path)
 
 
 def contents_of(names: Mapping[str, bytes]) -> Contents:
@@ -188,14 +186,7 @@ def test_skipped_images_are_as_if_they_had_never_been_there(tmp_path: Path, make
     with pytest.warns(UserWarning, match=r"left out: 4 of 36 images cannot be read"):
         skipped = unpacked(tmp_path / "a", on_bad_image="skip")
     assert skipped == {**unpacked(tmp_path / "b"), "bad_images": 4}
-    for file in (
-        "images/train.npy",
-        "images/query.npy",
-        "images/gallery.npy",
-        "images/index.parquet",
-        "identities.parquet",
-    ):
-        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    assert_same_artifacts(tmp_path)
 
 
 def test_a_split_of_bad_images_alone_is_an_error_even_when_skipping(tmp_path: Path, make_image, make_zip) -> None:

@@ -4,7 +4,7 @@ import torch
 
 from reidlib.labels.bottom_up import bottom_up
 from reidlib.labels.clustering import cluster, local_clusters, local_distances, neighbours_needed
-from reidlib.labels.dbscan import choose_eps
+from reidlib.labels.dbscan import choose_eps, dbscan
 from reidlib.labels.methods import METHODS
 from reidlib.labels.numbering import number_clusters
 from reidlib.labels.quality import label_quality, silhouette
@@ -52,7 +52,6 @@ def test_local_clusters_are_each_cameras_own(people, name):
         assert np.array_equal(inside < 0, alone.labels < 0)
         assert len(set(zip(inside.tolist(), alone.labels.tolist(), strict=True))) == len(set(inside.tolist()))
     if found.distances is not None:
-        assert found.complete
         assert -1 <= silhouette(found.distances, found.labels) <= 1
 
 
@@ -151,25 +150,22 @@ def test_small_cameras_lower_k1_and_say_so(people):
     assert (found.labels[[5, 20, 21]] == -1).all()
 
 
-def test_eps_is_chosen_and_returned(people):
-    embeddings, _, cameras = people(200)
+def test_eps_is_chosen_on_the_whole_graph(people):
+    embeddings, _, _ = people(200)
     graph = jaccard_distance(embeddings, k1=15, k2=4)
     method = {"name": "dbscan", "eps": "auto", "min_samples": 4}
     found = cluster(embeddings, k1=15, k2=4, method=method, seed=0)
-    assert found.chosen == {"eps": choose_eps(graph, min_samples=4)}
-    assert found.complete
-    local = local_clusters(embeddings, cameras, k1=15, k2=4, method=method, seed=0)
-    assert sorted(local.chosen) == ["eps/0", "eps/1", "eps/2"]
+    assert np.array_equal(found.labels, dbscan(graph, eps=choose_eps(graph, min_samples=4), min_samples=4))
+    assert np.array_equal(found.distances.data, graph.data)  # all of it: eps is looked for in the whole
 
 
 def test_a_fixed_eps_stores_only_what_it_needs(people):
     embeddings, _, _ = people(200)
     method = {"name": "dbscan", "eps": 0.5, "min_samples": 4}
     found = cluster(embeddings, k1=15, k2=4, method=method, seed=0)
-    assert not found.complete
     assert found.distances.data.max() <= 0.5
     whole = cluster(embeddings, k1=15, k2=4, method=method, seed=0, complete=True)
-    assert whole.complete
+    assert whole.distances.data.max() > 0.5
     assert np.array_equal(whole.labels, found.labels)
 
 

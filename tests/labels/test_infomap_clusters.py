@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reidlib.labels.infomap_clusters import infomap, infomap_from_neighbours
+from reidlib.labels.infomap_clusters import infomap
 from reidlib.labels.quality import label_quality
+from reidlib.neighbours.search import Neighbours, remembered
 
 
 def two_groups() -> tuple[np.ndarray, np.ndarray]:
@@ -21,6 +22,11 @@ def two_groups() -> tuple[np.ndarray, np.ndarray]:
             indices[row, 1 : 1 + len(others)] = others
             similarities[row, 1 : 1 + len(others)] = 0.9
     return similarities, indices
+
+
+def infomap_from_neighbours(similarities: np.ndarray, indices: np.ndarray, **settings: float) -> np.ndarray:
+    search = remembered(Neighbours(similarities, indices))
+    return infomap(np.empty((len(indices), 0), np.float32), k1=indices.shape[1], search=search, **settings)
 
 
 def test_components_are_clusters_and_small_ones_outliers():
@@ -56,9 +62,11 @@ def test_faiss_may_be_imported_after_infomap():
     """Both register SWIG's iterators under one name; whoever reads infomap's through faiss's crashes the process."""
     program = (
         "import infomap, faiss, numpy as np\n"
-        "from reidlib.labels.infomap_clusters import infomap_from_neighbours\n"
+        "from reidlib.labels.infomap_clusters import infomap\n"
+        "from reidlib.neighbours.search import Neighbours, remembered\n"
         "indices = np.array([[0, 1], [1, 0], [2, 3], [3, 2]], dtype=np.int32)\n"
-        "labels = infomap_from_neighbours(np.ones((4, 2), dtype=np.float32), indices, seed=0, smallest=2)\n"
+        "search = remembered(Neighbours(np.ones((4, 2), dtype=np.float32), indices))\n"
+        "labels = infomap(np.eye(4, dtype=np.float32), k1=2, search=search, seed=0, smallest=2)\n"
         "assert labels.tolist() == [0, 0, 1, 1], labels\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120, cwd=Path(__file__).parents[2])

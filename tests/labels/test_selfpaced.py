@@ -40,12 +40,6 @@ def test_equals_the_naive_criteria(random_graph, seed):
     assert np.array_equal(found, naive_self_paced(dense, 0.5, 3, 0.1))
 
 
-def test_a_given_threshold_of_one_keeps_only_clusters_that_do_not_grow(random_graph):
-    graph, _ = random_graph(60, density=0.1, seed=3)
-    strict = self_paced(graph, eps=0.5, min_samples=3, gap=0.1, independence=1.0)
-    assert (strict >= 0).sum() <= (self_paced(graph, eps=0.5, min_samples=3, gap=0.1) >= 0).sum()
-
-
 def test_threshold_lets_the_share_pass_and_ignores_singletons():
     scores, sizes = np.linspace(0.1, 1, 10), np.full(10, 5)
     assert (scores >= independence_threshold(scores, sizes, share=0.5)).sum() == 6

@@ -44,16 +44,16 @@ def test_bad_input_is_refused(clustered_rows):
         with pytest.raises(ValueError, match=f"k1={k1} and n={n}"):
             jaccard_distance(embeddings[:n], k1=k1, k2=1)
     with pytest.raises(ValueError, match="k2=6"):
-        jaccard_from_neighbours_on_device(embeddings, indices, k2=6)
+        jaccard_from_neighbours(embeddings, indices, k2=6)
     with pytest.raises(ValueError, match="max_distance"):
-        jaccard_from_neighbours_on_device(embeddings, indices, k2=1, max_distance=2.0)
+        jaccard_from_neighbours(embeddings, indices, k2=1, max_distance=2.0)
     with pytest.raises(ValueError, match="first neighbour"):
-        jaccard_from_neighbours_on_device(embeddings, indices.flip(1), k2=1)
+        jaccard_from_neighbours(embeddings, indices.flip(1), k2=1)
     for value in (0.0, float("nan"), 2.0):
         wrong = embeddings.clone()
         wrong[3] *= value
         with pytest.raises(ValueError, match="norm 1"):
-            jaccard_from_neighbours_on_device(wrong, indices, k2=1)
+            jaccard_from_neighbours(wrong, indices, k2=1)
 
 
 @pytest.mark.gpu
@@ -62,8 +62,8 @@ def test_gpu_gives_the_same_twice_and_agrees_with_the_cpu(clustered_rows, dense)
     embeddings = torch.from_numpy(clustered_rows(2000, 64, seed=3))
     _, indices = nearest(embeddings, k=20)
     cpu = jaccard_from_neighbours(embeddings, indices, k2=6)
-    one = jaccard_from_neighbours_on_device(embeddings.cuda(), indices.cuda(), k2=6)
-    two = jaccard_from_neighbours_on_device(embeddings.cuda(), indices.cuda(), k2=6)
+    one = jaccard_from_neighbours_on_device(embeddings.cuda(), indices.cuda(), k2=6, max_distance=1.0)
+    two = jaccard_from_neighbours_on_device(embeddings.cuda(), indices.cuda(), k2=6, max_distance=1.0)
     assert torch.equal(one.values, two.values) and torch.equal(one.columns, two.columns)
     gpu = jaccard_from_neighbours(embeddings.cuda(), indices.cuda(), k2=6)
     np.testing.assert_allclose(dense(gpu), dense(cpu), atol=1e-5)

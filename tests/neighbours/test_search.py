@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidlib.neighbours import search, search_torch
+from reidlib.neighbours import search_torch
 from reidlib.neighbours.candidates import nearest_by_candidates
 from reidlib.neighbours.search import nearest, remembered
 from reidlib.neighbours.search_torch import nearest_on_device
@@ -278,7 +278,7 @@ def test_sizes_out_of_range_are_refused():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_gpu_finds_the_same():
     rows = unit_rows(3000, 256, seed=17)
-    expected = search._nearest_arrays(rows, None, 30)
+    expected = nearest(rows, k=30, device="cpu")
     found = nearest(torch.from_numpy(rows).cuda(), k=30)
     assert found[0].is_cuda
     np.testing.assert_allclose(found[0].cpu().numpy(), expected[0], atol=2e-6)

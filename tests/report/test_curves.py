@@ -32,24 +32,8 @@ def quality(epochs=5):
     return pd.DataFrame({"epoch": epoch, **columns, "clusters": 10 * epoch, "expansion": 1 + 1 / epoch})
 
 
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures that would have been saved."""
-    kept = []
-    monkeypatch.setattr(curves, "save", lambda figure, path: kept.append(figure))
-    return kept
-
-
-def parts_outside(figure):
-    """What reaches out of the figure: axes with their labels and ticks, titles."""
-    figure.canvas.draw()
-    frame = figure.bbox.padded(1)
-    boxes = [(part, part.get_tightbbox()) for part in (*figure.axes, *figure.texts)]
-    return [part for part, box in boxes if not (frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1))]
-
-
 @pytest.mark.parametrize("table", [training(), training(1), training(60), quality(), quality(1)])
-def test_every_column_has_its_panel_and_no_text_is_clipped(figures, tmp_path, table):
+def test_every_column_has_its_panel_and_no_text_is_clipped(figures, parts_outside, tmp_path, table):
     draw_curves(table, tmp_path / "curves.png", title="Training: a title")
     (figure,) = figures
     assert len(figure.axes) == (6 if "nmi" in table.columns else 7)
@@ -105,7 +89,7 @@ def test_tables_without_curves_are_refused(tmp_path, table, message):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_cmc_in_percent_up_to_the_rank_asked_for(figures, tmp_path):
+def test_cmc_in_percent_up_to_the_rank_asked_for(figures, parts_outside, tmp_path):
     shares = np.linspace(0.25, 1, 50)
     draw_cmc({"initial": shares, "final": np.sqrt(shares)}, tmp_path / "cmc.png", title="CMC", max_rank=20)
     (axes,) = figures[0].axes

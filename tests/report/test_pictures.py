@@ -1,4 +1,4 @@
-"""Ranked lists and contact sheets: what is framed, chosen and written, and that no text leaves the picture."""
+"""Ranked lists: what is framed, chosen and written, and that no text leaves the picture."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,6 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from reidlib.evaluation import choose_queries
-from reidlib.report import contact_sheet, ranked_lists
-from reidlib.report.contact_sheet import draw_contact_sheet
 from reidlib.report.ranked_lists import Split, draw_ranked_lists
 from reidlib.report.style import RIGHT, WRONG
 
@@ -16,22 +14,6 @@ def split(count=20, height=64, width=32):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, height, width, 3)).astype(np.uint8)
     return Split(images, np.arange(count, dtype=np.int32) % 4, np.arange(count, dtype=np.int16) % 3)
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    kept = []
-    for module in (ranked_lists, contact_sheet):
-        monkeypatch.setattr(module, "save", lambda figure, path: kept.append(figure))
-    return kept
-
-
-def parts_outside(figure):
-    """What reaches out of the figure: axes with their labels and ticks, titles."""
-    figure.canvas.draw()
-    frame = figure.bbox.padded(1)
-    boxes = [(part, part.get_tightbbox()) for part in (*figure.axes, *figure.texts)]
-    return [part for part, box in boxes if not (frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1))]
 
 
 def images_of(figure):
@@ -56,7 +38,7 @@ def test_right_and_wrong_are_told_apart_by_colour_line_and_mark(figures, tmp_pat
 
 @pytest.mark.parametrize(("height", "width"), [(128, 64), (64, 64), (50, 120)])
 @pytest.mark.parametrize("lists", [{0: np.arange(10), 19: np.arange(4)}, {3: np.array([1])}])
-def test_no_text_of_a_ranked_list_is_clipped(figures, tmp_path, height, width, lists):
+def test_no_text_of_a_ranked_list_is_clipped(figures, parts_outside, tmp_path, height, width, lists):
     draw_ranked_lists(
         split(20, height, width), split(20, height, width), lists, tmp_path / "l.png", title="Ranked lists"
     )
@@ -88,34 +70,3 @@ def test_ranked_lists_from_a_memory_map_make_a_png(tmp_path):
 def test_no_list_is_refused(tmp_path, lists):
     with pytest.raises(ValueError, match="at least one query with a ranked list"):
         draw_ranked_lists(split(), split(), lists, tmp_path / "lists.png", title="t")
-
-
-def test_sheet_shows_groups_from_the_largest_to_the_smallest_and_no_outlier(figures, tmp_path):
-    groups = np.repeat([-1, 3, 0, 8, 5], [30, 2, 9, 5, 1]).astype(np.int32)
-    images = split(groups.size).images
-    cameras = np.arange(groups.size) % 4
-    draw_contact_sheet(images, groups, cameras, tmp_path / "sheet.png", title="t", rows=3, columns=4)
-    labels = [axes.texts[0].get_text().split("\n")[0] for axes in figures[0].axes if axes.texts]
-    assert labels == ["cluster 0", "cluster 3", "cluster 5"]
-    assert len(images_of(figures[0])) == 4 + 2 + 1
-    assert parts_outside(figures[0]) == []
-
-
-def test_cameras_take_turns():
-    members = np.arange(10, 20)
-    cameras = np.array([7, 7, 7, 7, 7, 1, 1, 3, 7, 7])
-    assert contact_sheet._cameras_in_turn(members, cameras, count=5).tolist() == [15, 16, 17, 10, 11]
-    assert contact_sheet._cameras_in_turn(members, cameras, count=2).tolist() == [15, 17]
-    assert sorted(contact_sheet._cameras_in_turn(members, cameras, count=99)) == members.tolist()
-
-
-def test_one_image_of_one_group(figures, tmp_path):
-    draw_contact_sheet(
-        split(1).images, np.zeros(1, int), np.zeros(1, int), tmp_path / "s.png", title="t", noun="identity"
-    )
-    assert figures[0].axes[0].texts[0].get_text() == "identity 0\n1 image\n1 camera"
-
-
-def test_only_outliers_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="at least one cluster to show, found none among 20 images"):
-        draw_contact_sheet(split().images, np.full(20, -1), split().cameras, tmp_path / "sheet.png", title="t")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidlib.retrieval import kernels, metrics
-from reidlib.retrieval.metrics import evaluate, evaluate_tiles, ranked_list
+from reidlib.retrieval.metrics import cosine_tiles, evaluate, ranked_list
 
 
 def naive(scores, query_identities, gallery_identities, query_cameras, gallery_cameras, max_rank):
@@ -57,6 +57,10 @@ def check_equal(result, scores, numbers, max_rank):
     assert result.queries == len(scores) - ignored
 
 
+def evaluate_rows(query, gallery, **numbers):
+    return evaluate(cosine_tiles(query, gallery), **numbers)
+
+
 ORDER = ("query_identities", "gallery_identities", "query_cameras", "gallery_cameras")
 
 
@@ -71,7 +75,7 @@ ORDER = ("query_identities", "gallery_identities", "query_cameras", "gallery_cam
 def test_equal_to_a_stable_sort(seed, queries, items, levels, cut):
     scores, numbers = made(np.random.default_rng(seed), queries, items, levels=levels)
     tiles = [(slice(start, min(start + cut, queries)), scores[start : start + cut]) for start in range(0, queries, cut)]
-    check_equal(evaluate_tiles(tiles[::-1], **numbers, max_rank=20), scores, numbers, 20)
+    check_equal(evaluate(tiles[::-1], **numbers, max_rank=20), scores, numbers, 20)
 
 
 @pytest.mark.parametrize("levels", [None, 40])
@@ -80,10 +84,10 @@ def test_rows_longer_than_a_block_and_many_positives(levels):
     scores, numbers = made(np.random.default_rng(3), 6, items, identities=9, levels=levels)
     numbers["gallery_identities"][::3] = 1  # many positives
     numbers["query_identities"][:] = [1, 2, 3, 4, 1, 0]
-    check_equal(evaluate_tiles([(slice(0, 6), scores)], **numbers), scores, numbers, 50)
+    check_equal(evaluate([(slice(0, 6), scores)], **numbers), scores, numbers, 50)
     few = {**numbers, "gallery_identities": np.where(np.arange(items) % 60 == 7, 2, 0).astype(np.int32)}
     few["query_identities"] = np.full(6, 2, np.int32)
-    check_equal(evaluate_tiles([(slice(0, 6), scores)], **few), scores, few, 50)
+    check_equal(evaluate([(slice(0, 6), scores)], **few), scores, few, 50)
 
 
 def test_positives_are_ordered_from_the_worst_to_the_best():
@@ -104,30 +108,30 @@ def test_embeddings_are_ranked_by_cosine_in_tiles(monkeypatch):
     _, numbers = made(rng, 30, 200)
     query, gallery = embeddings(rng, 30), embeddings(rng, 200)
     monkeypatch.setattr(metrics, "TILE_BYTES", 4 * 200 * 7)
-    result = evaluate(query, gallery, **numbers)
+    result = evaluate_rows(query, gallery, **numbers)
     precision, penalty, _, _ = naive(query @ gallery.T, *(numbers[name] for name in ORDER), 50)
     assert result.mAP == pytest.approx(precision, abs=1e-12)
     assert result.mINP == pytest.approx(penalty, abs=1e-12)
-    assert evaluate(query, gallery, **numbers).mAP == result.mAP
+    assert evaluate_rows(query, gallery, **numbers).mAP == result.mAP
 
 
 def test_forms_of_arrays_give_the_same(tmp_path):
     rng = np.random.default_rng(8)
     _, numbers = made(rng, 5, 40)
     query, gallery = embeddings(rng, 5), embeddings(rng, 40)
-    expected = evaluate(query, gallery, **numbers)
+    expected = evaluate_rows(query, gallery, **numbers)
     np.save(tmp_path / "gallery.npy", gallery)
     mapped = np.load(tmp_path / "gallery.npy", mmap_mode="r")
     wide = np.zeros((40, 32), np.float32)
     wide[:, ::2] = gallery
     for form in (mapped, np.asfortranarray(gallery), wide[:, ::2], gallery.astype(np.float64)):
-        assert evaluate(query, form, **numbers).mAP == expected.mAP
-    half = evaluate(query.astype(np.float16), gallery.astype(np.float16), **numbers)
+        assert evaluate_rows(query, form, **numbers).mAP == expected.mAP
+    half = evaluate_rows(query.astype(np.float16), gallery.astype(np.float16), **numbers)
     assert half.mAP == pytest.approx(expected.mAP, abs=0.05)
     scores = query @ gallery.T
     scores.flags.writeable = False
     for form in (scores, np.asfortranarray(scores)):
-        assert evaluate_tiles([(slice(0, 5), form)], **numbers).mAP == pytest.approx(expected.mAP, abs=1e-12)
+        assert evaluate([(slice(0, 5), form)], **numbers).mAP == pytest.approx(expected.mAP, abs=1e-12)
 
 
 def test_perfect_and_worst():
@@ -139,15 +143,15 @@ def test_perfect_and_worst():
         "gallery_identities": np.array([1, 1, 2, 2]),
         "gallery_cameras": np.array([1, 2, 1, 2]),
     }
-    best = evaluate(query, gallery, **numbers, max_rank=4)
+    best = evaluate_rows(query, gallery, **numbers, max_rank=4)
     assert (best.mAP, best.mINP, best.cmc.tolist()) == (1, 1, [1, 1, 1, 1])
-    worst = evaluate(query[::-1], gallery, **numbers, max_rank=4)
+    worst = evaluate_rows(query[::-1], gallery, **numbers, max_rank=4)
     assert (worst.mAP, worst.mINP, worst.cmc.tolist()) == ((1 / 3 + 2 / 4) / 2, 0.5, [0, 0, 1, 1])
 
 
 def test_distractors_and_junk_queries_match_nothing():
     scores = np.array([[0.5, 0.9], [0.5, 0.9], [0.5, 0.9]], np.float32)
-    result = evaluate_tiles(
+    result = evaluate(
         [(slice(0, 3), scores)],
         query_identities=np.array([4, 0, -1]),
         query_cameras=np.array([0, 0, 0]),
@@ -168,7 +172,7 @@ def test_all_equal_rows_are_ranked_by_gallery_order():
         "gallery_identities": np.array([2, 1, 2, 1]),
         "gallery_cameras": np.array([1, 1, 1, 1]),
     }
-    assert evaluate(row, np.repeat(row, 4, axis=0), **numbers).mAP == (1 / 2 + 2 / 4) / 2
+    assert evaluate_rows(row, np.repeat(row, 4, axis=0), **numbers).mAP == (1 / 2 + 2 / 4) / 2
     assert ranked_list(row[0], np.repeat(row, 4, axis=0), identity=1, camera=0, **gallery_of(numbers)).tolist() == [
         0,
         1,
@@ -224,7 +228,7 @@ def test_bad_input_is_refused(change, message):
         else:
             arguments[name] = value
     with pytest.raises(ValueError, match=message):
-        evaluate(arguments.pop("query"), arguments.pop("gallery"), **arguments)
+        evaluate_rows(arguments.pop("query"), arguments.pop("gallery"), **arguments)
 
 
 def test_nan_scores_wrong_tiles_and_empty_inputs_are_refused():
@@ -233,15 +237,15 @@ def test_nan_scores_wrong_tiles_and_empty_inputs_are_refused():
     broken[1, 4] = np.nan
     numbers["gallery_identities"][4] = 2
     with pytest.raises(ValueError, match="found NaN for 1 queries, the first is query 1"):
-        evaluate_tiles([(slice(0, 3), broken)], **numbers)
+        evaluate([(slice(0, 3), broken)], **numbers)
     with pytest.raises(ValueError, match="found float32 of"):
-        evaluate_tiles(iter([(slice(0, 3), scores[:, :5])]), **numbers)
+        evaluate(iter([(slice(0, 3), scores[:, :5])]), **numbers)
     with pytest.raises(ValueError, match="found float64"):
-        evaluate_tiles(iter([(slice(0, 3), scores.astype(np.float64))]), **numbers)
+        evaluate(iter([(slice(0, 3), scores.astype(np.float64))]), **numbers)
     with pytest.raises(ValueError, match="2 times for query 0"):
-        evaluate_tiles([(slice(0, 3), scores), (slice(0, 1), scores[:1])], **numbers)
+        evaluate([(slice(0, 3), scores), (slice(0, 1), scores[:1])], **numbers)
     with pytest.raises(ValueError, match="0 times for query 2"):
-        evaluate_tiles([(slice(0, 2), scores[:2])], **numbers)
+        evaluate([(slice(0, 2), scores[:2])], **numbers)
     with pytest.raises(ValueError, match="as many gallery identities as cameras"):
         metrics._check_numbers("gallery", np.ones(3, int), np.ones(2, int))
 
@@ -258,4 +262,4 @@ def test_empty_inputs_are_refused(queries, items, message):
     }
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match=message):
-        evaluate(embeddings(rng, queries), embeddings(rng, items), **numbers)
+        evaluate_rows(embeddings(rng, queries), embeddings(rng, items), **numbers)

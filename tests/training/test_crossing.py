@@ -11,13 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import Phase as Stage
 from hypothesis import strategies as st
 
+from benchmarks.step import training_settings
 from reidlib.images.variation import Augmentation
 from reidlib.models.embedder import Architecture, new_embedder
 from reidlib.training import loop
 from reidlib.training.checkpoint import Checkpoints
-from reidlib.training.labellers import GlobalLabelling, LocalLabelling, global_labeller, local_labeller
+from reidlib.training.labellers import GlobalLabelling, global_labeller, local_labeller
 from reidlib.training.objective import Objective
-from reidlib.training.settings import Phase, Settings
+from reidlib.training.settings import Phase
 
 BACKBONES = {  # name: stage to put something behind, poolings, and whether its batch norms can be mixed
     "resnet18_half": ("layer1", ["gem", "gem_trained", "average_max"], True),
@@ -54,10 +55,9 @@ METHODS = [
     {"name": "bottom_up", "merge_share": 0.1, "start_share": 0.6, "size_weight": 0.003},
 ]
 INSIDE = {"sampling": "every_camera", "clusters_per_batch": 2, "images_per_cluster": 2}
-HOW = Settings(
-    epochs=2, iterations=2, optimiser="adam", learning_rate=1e-4, backbone_rate=0.5, weight_decay=5e-4, warm_up=1,
-    warm_up_from=0.5, decay_at=[1], decay_factor=0.5, cosine=True, augmentation=Augmentation(pad=2), seed=3,
-    precision="fp32", compile=False, clip_norm=10.0, log_every=1, device_memory_gib=1.0,
+HOW = training_settings(
+    epochs=2, iterations=2, backbone_rate=0.5, warm_up=1, warm_up_from=0.5, decay_at=[1], decay_factor=0.5, cosine=True,
+    augmentation=Augmentation(pad=2), seed=3, clip_norm=10.0, log_every=1,
 )  # fmt: skip
 
 
@@ -93,8 +93,8 @@ def crossed(draw, crops):
     )
     phases = [Phase(label=across, loss=loss, sampling="mixed", clusters_per_batch=4, images_per_cluster=2, local=False)]
     if rounds:
-        how = LocalLabelling(k1=4, k2=2, original_weight=0.0, method=METHODS[0], keep="last")
-        inside = local_labeller(local, cameras, labelling=how, seed=0)
+        how = {"k1": 4, "k2": 2, "original_weight": 0.0, "method": METHODS[0]}
+        inside = local_labeller(local, cameras, clustering=how, seed=0)
         own = draw(st.sampled_from([{"camera_classifiers": {}}, {"cluster_memory": {}}, {"queue_memory": {}}]))
         phases.insert(0, Phase(label=inside, loss=own, local=True, **INSIDE))
     return architecture, phases, cameras
@@ -104,9 +104,7 @@ def trained(crops, architecture, phases, cameras, checkpoints):
     images, _, people = crops
     model = new_embedder(architecture, seed=0)
     teacher = np.eye(8, dtype=np.float32)[people]
-    history = loop.train(
-        model, images, cameras, phases=phases, settings=HOW, checkpoints=checkpoints, teacher=teacher
-    )  # fmt: skip
+    history = loop.train(model, images, cameras, phases=phases, settings=HOW, checkpoints=checkpoints, teacher=teacher)
     return model.state_dict(), history
 
 
@@ -161,6 +159,8 @@ def test_what_does_not_go_together_is_refused_by_name(changes, words):
         ({"nothing": {}}, "loss.nothing: expected a term of the loss among .*cluster_memory"),
         ({"cluster_memory": {"momentm": 0.1}}, r"loss.cluster_memory.momentm: Extra inputs .*found: 0.1"),
         ({"queue_memory": {"length": 0}}, r"loss.queue_memory.length: .*greater than or equal to 1"),
+        ({"cluster_memory": {"temperature": 0.0}}, r"loss.cluster_memory.temperature: .*greater than 0"),
+        ({"instance": {"temperature": -0.1}}, r"loss.instance.temperature: .*greater than 0"),
         ({"triplet": {"weight": -1.0}}, r"loss.triplet.weight: .*greater than or equal to 0"),
         ({}, "expected at least one term"),
     ],

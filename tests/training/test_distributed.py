@@ -21,12 +21,13 @@ BEGIN = """
 import pickle, sys
 import numpy as np
 import torch
+from benchmarks.step import training_settings
 from reidlib.images.variation import Augmentation
 from reidlib.models.embedder import Architecture, new_embedder
 from reidlib.training import loop
 from reidlib.training.distributed import connected
 from reidlib.training.labellers import GlobalLabelling, global_labeller
-from reidlib.training.settings import EpochLabels, Phase, Settings
+from reidlib.training.settings import EpochLabels, Phase
 torch.set_num_threads(1)
 """
 
@@ -50,10 +51,8 @@ loop.Run.end_epoch = noted
 def train(group, kind, world):
     model = new_embedder(Architecture(backbone="resnet18_half", last_stride=1, pooling="gem", gem_power=3.0,
         batch_norm_group=group), seed=0)
-    settings = Settings(epochs=2, iterations=3, optimiser="adam", learning_rate=5e-5, backbone_rate=1.0,
-        weight_decay=1e-2, warm_up=0, warm_up_from=0.01, decay_at=[1], decay_factor=0.1, cosine=False,
-        augmentation=Augmentation(pad=2), seed=3, precision="fp32", compile=False, clip_norm=1.0, log_every=2,
-        device_memory_gib=1.0)
+    settings = training_settings(epochs=2, iterations=3, learning_rate=5e-5, weight_decay=1e-2, decay_at=[1],
+        augmentation=Augmentation(pad=2), seed=3, clip_norm=1.0, log_every=2)
     label = global_labeller(people, local, cameras, labelling=labelling, seed=0)
     if kind == "within":
         label = lambda *_: EpochLabels(local, {"clusters": 16.0})

@@ -4,18 +4,19 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.step import training_settings
 from reidlib.images.variation import Augmentation
 from reidlib.models.embedder import Architecture, new_embedder
 from reidlib.training import loop, precision
 from reidlib.training.distributed import ALONE
-from reidlib.training.intra import SHARING, train_per_camera, train_shared
-from reidlib.training.labellers import GlobalLabelling, LocalLabelling, global_labeller, global_labels, local_labeller
+from reidlib.training.intra import SHARING, Inside, train_per_camera, train_shared
+from reidlib.training.labellers import GlobalLabelling, global_labeller, global_labels, local_labeller
 from reidlib.training.loop import train
-from reidlib.training.settings import EpochLabels, Phase, Settings
+from reidlib.training.settings import EpochLabels, Phase
 
 SMALL = Architecture(backbone="resnet18_half", last_stride=1, pooling="gem", gem_power=3.0, batch_norm_group=64)
 METHOD = {"name": "linkage", "images_per_cluster": 3.0}
-LOCAL = LocalLabelling(k1=4, k2=2, original_weight=0.0, method=METHOD, keep="best_silhouette")
+LOCAL = {"k1": 4, "k2": 2, "original_weight": 0.0, "method": METHOD}
 GLOBAL = GlobalLabelling(
     k1=6,
     k2=2,
@@ -30,16 +31,15 @@ GLOBAL = GlobalLabelling(
 
 
 def settings(**changes):
-    values = {
-        "epochs": 2, "iterations": 3, "optimiser": "adam", "learning_rate": 1e-3, "backbone_rate": 1.0,
-        "weight_decay": 5e-4, "warm_up": 0, "warm_up_from": 0.01, "decay_at": [1], "decay_factor": 0.1, "cosine": False,
-        "augmentation": Augmentation(pad=2), "seed": 3, "precision": "fp32", "compile": False, "clip_norm": None,
-        "log_every": 2, "device_memory_gib": 1.0,
-    }  # fmt: skip
-    return Settings(**values | changes)
+    values = {"epochs": 2, "iterations": 3, "learning_rate": 1e-3, "decay_at": [1], "seed": 3, "log_every": 2}
+    return training_settings(**values | {"augmentation": Augmentation(pad=2)} | changes)
 
 
 INSIDE = {"sampling": "camera", "clusters_per_batch": 4, "images_per_cluster": 2, "loss": {"cluster_memory": {}}}
+
+
+def inside(*, keep="best_silhouette", **changes):
+    return Inside(clustering=LOCAL, keep=keep, phase=INSIDE, settings=settings(**changes))
 
 
 def on(labels, **changes):
@@ -67,11 +67,11 @@ def test_training_lowers_the_loss_and_steps_the_learning_rate(crops):
     how = settings(epochs=3, iterations=10, decay_at=[2])
     phases = on(people, clusters_per_batch=8, images_per_cluster=4)
     history = train(model, images, cameras, phases=phases, settings=how)
-    curves = history.curve_table()
+    trained = history.of(model)
+    curves, table = trained.curves, trained.epochs
     assert curves["loss"].iloc[-1] < 0.7 * curves["loss"].iloc[0]
     np.testing.assert_allclose(curves["learning_rate"], [1e-3, 1e-3, 1e-4])
     assert curves["epoch"].tolist() == [1, 2, 3] and not model.training
-    table = history.label_table()
     assert table["epoch"].tolist() == [0] * 48 + [1] * 48 + [2] * 48
     np.testing.assert_array_equal(table["label"].to_numpy(), np.tile(people, 3))
 
@@ -145,7 +145,7 @@ def test_the_first_epoch_takes_the_labels_it_is_given(crops):
     _, cameras, people = crops
     embeddings = np.linalg.qr(np.random.default_rng(0).normal(size=(48, 48)))[0].astype(np.float32)
     local = np.where(cameras == 0, people, people + 8).astype(np.int32)
-    label = local_labeller(local, cameras, labelling=LOCAL, seed=0)
+    label = local_labeller(local, cameras, clustering=LOCAL, seed=0)
     np.testing.assert_array_equal(label(0, embeddings, ALONE, []).labels, local)
     label = global_labeller(people, local, cameras, labelling=GLOBAL, seed=0)
     first = label(0, embeddings, ALONE, [])
@@ -190,7 +190,7 @@ def test_training_inside_cameras_keeps_labels_inside_cameras(crops, sharing):
     images, cameras, people = crops
     local = np.where(cameras == 0, people, people + 8).astype(np.int32)
     model = new_embedder(SMALL, seed=0)
-    trained = SHARING[sharing](model, images, cameras, local, labelling=LOCAL, phase=INSIDE, settings=settings())
+    trained = SHARING[sharing](model, images, cameras, local, inside())
     assert len(trained.models) == (1 if sharing == "shared" else 2)
     for label in range(trained.labels.max() + 1):
         assert len(set(cameras[trained.labels == label])) == 1
@@ -203,16 +203,7 @@ def test_the_kept_labels_are_those_of_the_best_silhouette(crops):
     images, cameras, people = crops
     local = np.where(cameras == 0, people, people + 8).astype(np.int32)
     for keep in ("best_silhouette", "last"):
-        labelling = LocalLabelling(k1=4, k2=2, original_weight=0.0, method=METHOD, keep=keep)
-        trained = train_shared(
-            new_embedder(SMALL, seed=0),
-            images,
-            cameras,
-            local,
-            labelling=labelling,
-            phase=INSIDE,
-            settings=settings(epochs=3),
-        )
+        trained = train_shared(new_embedder(SMALL, seed=0), images, cameras, local, inside(keep=keep, epochs=3))
         best = 2 if keep == "last" else int(trained.curves["silhouette"].argmax())
         expected = trained.epochs.loc[trained.epochs["epoch"] == best, "label"].to_numpy()
         np.testing.assert_array_equal(trained.labels, expected)
@@ -225,7 +216,7 @@ def test_a_camera_with_one_image_keeps_the_starting_network(crops):
     local = np.where(cameras == 0, people, people + 8).astype(np.int32)
     local[-1] = -1
     start = new_embedder(SMALL, seed=0)
-    trained = train_per_camera(start, images, cameras, local, labelling=LOCAL, phase=INSIDE, settings=settings())
+    trained = train_per_camera(start, images, cameras, local, inside())
     assert len(trained.models) == 3 and trained.labels[-1] == -1
     last = trained.models[2].state_dict()
     assert all(torch.equal(value, last[name]) for name, value in start.state_dict().items())

@@ -6,21 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.step import training_settings
 from reidlib.images.variation import Augmentation
 from reidlib.models.embedder import Architecture, new_embedder
 from reidlib.training import loop
 from reidlib.training.checkpoint import Checkpoints, Interrupted
-from reidlib.training.intra import SHARING
-from reidlib.training.labellers import LocalLabelling
+from reidlib.training.intra import Inside, train_per_camera
 from reidlib.training.loop import train
-from reidlib.training.settings import EpochLabels, Phase, Settings
+from reidlib.training.settings import EpochLabels, Phase
 
 SMALL = Architecture(backbone="resnet18_half", last_stride=1, pooling="gem_trained", gem_power=3.0, batch_norm_group=4)
 EPOCHS, ITERATIONS = 2, 4
-SETTINGS = Settings(
-    epochs=EPOCHS, iterations=ITERATIONS, optimiser="adam", learning_rate=1e-3, backbone_rate=1.0, weight_decay=5e-4,
-    warm_up=0, warm_up_from=0.01, decay_at=[1], decay_factor=0.1, cosine=False, clip_norm=None, seed=3, log_every=3,
-    augmentation=Augmentation(pad=2), precision="fp32", compile=False, device_memory_gib=1.0,
+SETTINGS = training_settings(
+    epochs=EPOCHS, iterations=ITERATIONS, learning_rate=1e-3, decay_at=[1], seed=3, log_every=3,
+    augmentation=Augmentation(pad=2),
 )  # fmt: skip
 INSIDE = {"sampling": "camera", "clusters_per_batch": 4, "images_per_cluster": 2, "loss": {"cluster_memory": {}}}
 
@@ -127,15 +126,12 @@ def test_rings_with_their_positions_and_trained_parameters_of_terms_survive(crop
 def test_cameras_that_were_trained_are_not_trained_again(crops, tmp_path, monkeypatch):
     images, cameras, people = crops
     local = np.where(cameras == 0, people, people + 8)
-    labelling = LocalLabelling(
-        k1=4, k2=2, original_weight=0.0, method={"name": "linkage", "images_per_cluster": 3.0}, keep="last"
-    )
+    method = {"name": "linkage", "images_per_cluster": 3.0}
+    clustering = {"k1": 4, "k2": 2, "original_weight": 0.0, "method": method}
 
     def per_camera(checkpoints):
-        return SHARING["per_camera"](
-            new_embedder(SMALL, seed=0), images, cameras, local.astype(np.int32), labelling=labelling, phase=INSIDE,
-            settings=SETTINGS, checkpoints=checkpoints,
-        )  # fmt: skip
+        how = Inside(clustering=clustering, keep="last", phase=INSIDE, settings=SETTINGS, checkpoints=checkpoints)
+        return train_per_camera(new_embedder(SMALL, seed=0), images, cameras, local.astype(np.int32), how)
 
     step, steps = loop.step, [0]
 
@@ -145,7 +141,7 @@ def test_cameras_that_were_trained_are_not_trained_again(crops, tmp_path, monkey
             raise RuntimeError("killed in the second camera")
         step(*arguments, **keywords)
 
-    expected = per_camera(None)
+    expected = per_camera(Checkpoints())
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="second camera"):
         patched.setattr(loop, "step", crashing)
         per_camera(Checkpoints(tmp_path))

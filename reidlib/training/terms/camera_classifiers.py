@@ -11,7 +11,7 @@ from reidlib.training.centres import class_cameras
 from reidlib.training.losses import smoothed_cross_entropy, soft_cross_entropy
 from reidlib.training.term import Batch, Start, Term, own_camera_only
 
-EPSILON, MOMENTUM = 1e-5, 0.1  # of torch's batch normalisation
+EPSILON = 1e-5  # of torch's batch normalisation
 
 
 class CameraClassifiers(Term):
@@ -25,12 +25,9 @@ class CameraClassifiers(Term):
     Attributes:
         weight: float32 (C, D), the classifiers of all cameras.
         gain: float32 (cameras, D), the scale of each camera's normalisation.
-        means, variances: float32 (cameras, D), running statistics of the first views.
         cameras: int64 (C,), the camera of each cluster.
     """
 
-    means: Tensor
-    variances: Tensor
     cameras: Tensor
 
     def __init__(self, *, distillation: NotNegative = 1.0) -> None:
@@ -43,8 +40,6 @@ class CameraClassifiers(Term):
         self.distillation = distillation
         self.views = 2 if distillation else 1
         self.weight, self.gain = nn.Parameter(torch.zeros(0, 0)), nn.Parameter(torch.zeros(0, 0))
-        for name in ("means", "variances"):
-            self.register_buffer(name, torch.zeros(0, 0))
         self.register_buffer("cameras", torch.zeros(0, dtype=torch.int64))
 
     def begin(self, start: Start) -> None:
@@ -56,11 +51,8 @@ class CameraClassifiers(Term):
         self.cameras = class_cameras(start.labels, start.cameras).to(start.device)
         shape = (start.classes, start.embeddings.shape[1])
         if start.renewed or self.weight.shape != shape:
-            each = (int(start.cameras.max()) + 1, shape[1])
             self.weight = nn.Parameter(torch.empty(shape).normal_(std=0.001).to(start.device))
-            self.gain = nn.Parameter(torch.ones(each, device=start.device))
-            self.means = torch.zeros(each, device=start.device)
-            self.variances = torch.ones(each, device=start.device)
+            self.gain = nn.Parameter(torch.ones(int(start.cameras.max()) + 1, shape[1], device=start.device))
 
     def forward(self, batch: Batch) -> Float32[Tensor, ""]:
         """Return the mean loss."""
@@ -73,34 +65,6 @@ class CameraClassifiers(Term):
             loss = loss + self.distillation * soft_cross_entropy(converted, scores)
         return loss
 
-    def update(self, batch: Batch) -> None:
-        """Let the batch's statistics move the running ones of its cameras, as batch normalisation does."""
-        flat = batch.first.pooled.flatten(1).float()
-        present, counts = np.unique(batch.cameras, return_counts=True)
-        means, variances, _ = _statistics(flat, batch.cameras)
-        unbiased = variances * on_device(flat, (counts / np.maximum(counts - 1, 1)).astype(np.float32))[:, None]
-        rows = on_device(flat, present)
-        for kept, found in ((self.means, means), (self.variances, unbiased)):
-            kept.index_copy_(0, rows, torch.lerp(kept[rows], found, MOMENTUM))
-
-    @torch.no_grad()
-    def probabilities(self, pooled: Float[Tensor, "n parts d"]) -> Float32[Tensor, "n clusters"]:
-        """Return what each camera's classifier makes of images of any camera, side by side; each camera's sum to 1.
-
-        With the running statistics; the mean over parts. IIDS compares images across cameras by these.
-        """
-        with torch.autocast(pooled.device.type, enabled=False):
-            # the normalisation as part of the weights
-            folded = self.weight * (self.gain / (self.variances + EPSILON).sqrt())[self.cameras]
-            split = (len(folded), *pooled.shape[1:])
-            offsets = (folded * self.means[self.cameras]).view(split).sum(dim=2).T
-            scores = torch.einsum("bpd,cpd->bpc", pooled.float(), folded.view(split)) - offsets
-            found = torch.zeros_like(scores)
-            for camera in range(len(self.gain)):
-                of = self.cameras == camera
-                found[..., of] = scores[..., of].softmax(dim=2)
-            return found.mean(dim=1)
-
     def _scores(
         self, pooled: Float[Tensor, "b parts d"], cameras: Int64[np.ndarray, "b"]
     ) -> Float32[Tensor, "rows clusters"]:
@@ -108,11 +72,11 @@ class CameraClassifiers(Term):
         with torch.autocast(pooled.device.type, enabled=False):
             flat = pooled.flatten(1).float()
             means, variances, which = _statistics(flat, cameras)
-            where = on_device(flat, cameras)
-            normed = (flat - means[which]) / (variances[which] + EPSILON).sqrt() * self.gain[where]
+            gain = self.gain[on_device(flat, cameras)]
+            normed = (flat - means[which]) / (variances[which] + EPSILON).sqrt() * gain
             weight = self.weight.view(len(self.weight), *pooled.shape[1:])
             scores = torch.einsum("bpd,cpd->bpc", normed.view(pooled.shape), weight).flatten(0, 1)
-            return own_camera_only(scores, self.cameras, where.repeat_interleave(pooled.shape[1]))
+            return own_camera_only(scores, self.cameras, cameras.repeat(pooled.shape[1]))
 
 
 def _statistics(

@@ -93,7 +93,7 @@ class CameraProxies(Term):
         across = batch.epoch >= self.cross_from_epoch
         total = scores.new_zeros(())
         if not (across and self.online):
-            total = memory_loss(own_camera_only(scores, self.cameras, cameras), own, temperature=self.temperature)
+            total = memory_loss(own_camera_only(scores, self.cameras, batch.cameras), own, temperature=self.temperature)
         if across:
             total = total + self.cross_weight * self._offline(scores, labels, cameras)
         if across and self.online:

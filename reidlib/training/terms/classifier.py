@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float32, Integer
+from jaxtyping import Bool, Float32
 from torch import Tensor, nn
 from torch.nn import functional
 
 from reidlib.images.distortion import on_device
 from reidlib.models.embedder import Features
 from reidlib.schema import NotNegative, Positive, Share
-from reidlib.training.centres import class_cameras, mean_centres
+from reidlib.training.centres import mean_centres
 from reidlib.training.losses import scale_and_margin, smoothed_cross_entropy, soft_cross_entropy
 from reidlib.training.term import Batch, Start, Term, own_camera_only
 
@@ -79,7 +79,7 @@ class Classifier(Term):
             linear = self.head == "linear"
             fresh = torch.empty(shape).normal_(std=0.001) if linear else mean_centres(start.embeddings, start.labels)
             self.weight = nn.Parameter(fresh.to(start.device))
-        self.cameras = class_cameras(start.labels, start.cameras if start.local else None).to(start.device)
+        self.cameras = start.class_cameras
 
     def scores(self, features: Features) -> Scores:
         """Return the score, or the cosine, of each part of each image to each cluster, part after part of an image."""
@@ -94,18 +94,16 @@ class Classifier(Term):
         """Return the mean loss."""
         scores, parts = self.scores(batch.first), batch.first.necked.shape[1]
         labels = on_device(scores, batch.labels.repeat(parts))
-        cameras = on_device(scores, batch.cameras.repeat(parts))
         own = labels[:, None] == torch.arange(len(self.weight), device=scores.device)
-        harder = self._seen(HARDER[self.head](scores, own, self.scale, self.margin), cameras)
+        cameras = batch.cameras.repeat(parts)
+        harder = own_camera_only(HARDER[self.head](scores, own, self.scale, self.margin), self.cameras, cameras)
         loss = smoothed_cross_entropy(harder, labels, smoothing=self.smoothing, focal=self.focal)
         if self.distillation:
             assert batch.second is not None
-            plain, converted = (self._seen(self.scale * one, cameras) for one in (scores, self.scores(batch.second)))
+            views = scores, self.scores(batch.second)
+            plain, converted = (own_camera_only(self.scale * one, self.cameras, cameras) for one in views)
             loss = loss + self.distillation * soft_cross_entropy(converted, plain)
         return loss
-
-    def _seen(self, scores: Scores, cameras: Integer[Tensor, "rows"]) -> Scores:
-        return own_camera_only(scores, self.cameras, cameras) if len(self.cameras) else scores
 
 
 def _plain(scores: Scores, _own: Own, _scale: float, _margin: float) -> Scores:

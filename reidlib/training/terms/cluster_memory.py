@@ -9,7 +9,7 @@ from torch.nn import functional
 from reidlib.images.distortion import on_device
 from reidlib.labels.camera_entropy import cluster_weights
 from reidlib.schema import Epochs, Positive, Share
-from reidlib.training.centres import class_cameras, mean_centres, move_centres
+from reidlib.training.centres import mean_centres, move_centres
 from reidlib.training.losses import memory_loss
 from reidlib.training.term import Batch, Start, Term, own_camera_only
 
@@ -57,7 +57,7 @@ class ClusterMemory(Term):
     def begin(self, start: Start) -> None:
         """Start every cluster at the normalised mean of its members' embeddings."""
         self.centres = mean_centres(start.embeddings, start.labels).to(start.device)
-        self.cameras = class_cameras(start.labels, start.cameras if start.local else None).to(start.device)
+        self.cameras = start.class_cameras
         weighted = self.entropy_from_epoch is not None and start.epoch >= self.entropy_from_epoch
         weights = cluster_weights(start.labels, start.cameras) if weighted else np.zeros(0, np.float32)
         self.weights = torch.from_numpy(weights).to(start.device)
@@ -69,9 +69,7 @@ class ClusterMemory(Term):
 
     def forward(self, batch: Batch) -> Float32[Tensor, ""]:
         """Return the mean loss."""
-        scores = self.scores(batch.first.embeddings)
-        if len(self.cameras):
-            scores = own_camera_only(scores, self.cameras, on_device(scores, batch.cameras))
+        scores = own_camera_only(self.scores(batch.first.embeddings), self.cameras, batch.cameras)
         labels = on_device(scores, batch.labels)
         weights = self.weights[labels] if len(self.weights) else None
         return memory_loss(scores, labels, temperature=self.temperature, weights=weights)

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from reidlib.images.distortion import on_device
 from reidlib.schema import Positive, Share
-from reidlib.training.centres import class_cameras, move_centres
+from reidlib.training.centres import move_centres
 from reidlib.training.losses import memory_loss
 from reidlib.training.term import Batch, Start, Term, own_camera_only
 
@@ -58,7 +58,7 @@ class HybridMemory(Term):
         sizes = np.bincount(start.labels[order])
         self.order = torch.from_numpy(order).to(start.device)
         self.starts = torch.from_numpy(np.cumsum(sizes) - sizes).to(start.device)
-        self.cameras = class_cameras(start.labels, start.cameras if start.local else None).to(start.device)
+        self.cameras = start.class_cameras
 
     def scores(self, features: Float[Tensor, "b d"]) -> Float32[Tensor, "b classes"]:
         """Return the mean cosine of every unit-norm feature to the members of every class, in float32 always.
@@ -71,9 +71,7 @@ class HybridMemory(Term):
 
     def forward(self, batch: Batch) -> Float32[Tensor, ""]:
         """Return the mean loss."""
-        scores = self.scores(batch.first.embeddings)
-        if len(self.cameras):
-            scores = own_camera_only(scores, self.cameras, on_device(scores, batch.cameras))
+        scores = own_camera_only(self.scores(batch.first.embeddings), self.cameras, batch.cameras)
         return memory_loss(scores, on_device(scores, batch.labels), temperature=self.temperature)
 
     def update(self, batch: Batch) -> None:

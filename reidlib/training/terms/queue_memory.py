@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from reidlib.images.distortion import on_device
 from reidlib.schema import Count, Positive, Share
-from reidlib.training.centres import class_cameras, mean_centres, move_centres, plan_rounds
+from reidlib.training.centres import mean_centres, move_centres, plan_rounds
 from reidlib.training.losses import memory_loss
 from reidlib.training.term import Batch, Start, Term, own_camera_only
 
@@ -75,7 +75,7 @@ class QueueMemory(Term):
         centres = mean_centres(start.embeddings, start.labels).to(start.device)
         self.slots = centres[:, None].repeat(1, self.slots.shape[1], 1)
         self.positions = torch.zeros(len(centres), dtype=torch.int64, device=start.device)
-        self.cameras = class_cameras(start.labels, start.cameras if start.local else None).to(start.device)
+        self.cameras = start.class_cameras
 
     def scores(
         self, features: Float[Tensor, "b d"], drawn: Integer[np.ndarray, "clusters"]
@@ -90,8 +90,7 @@ class QueueMemory(Term):
         """Return the mean loss, against one slot of every cluster."""
         count, length, _ = self.slots.shape
         scores = self.scores(batch.first.embeddings, batch.generator.integers(length, size=count))
-        if len(self.cameras):
-            scores = own_camera_only(scores, self.cameras, on_device(scores, batch.cameras))
+        scores = own_camera_only(scores, self.cameras, batch.cameras)
         return memory_loss(scores, on_device(scores, batch.labels), temperature=self.temperature)
 
     @torch.no_grad()

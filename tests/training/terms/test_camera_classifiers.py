@@ -74,29 +74,6 @@ def test_one_image_of_a_camera_and_one_cluster_are_finite(make_start, make_batch
     loss.backward()
     assert loss.isfinite()
     assert first.grad.isfinite().all()
-    with torch.no_grad():
-        term.update(batch)
-    assert term.variances.isfinite().all()
-
-
-def test_running_statistics_and_probabilities_are_those_of_batch_normalisation(make_start, make_batch):
-    term, parts = begun(make_start, 2), 2
-    layers = {camera: [layer(term, camera, 4, part) for part in range(parts)] for camera in OF_CAMERA}
-    for seed in range(3):
-        features = random(7, parts, 4, seed=seed) * 2 + 1
-        with torch.no_grad():
-            term.update(make_batch(features, LABELS, CAMERAS))
-        for camera, ones in layers.items():
-            rows = [i for i in range(7) if CAMERAS[i] == camera]
-            for part, one in enumerate(ones):
-                one(features[rows, part])
-    assert torch.equal(term.means[1], torch.zeros(8))
-    images = random(6, parts, 4, seed=8)
-    found = term.probabilities(images)
-    for camera, clusters in OF_CAMERA.items():
-        each = [one.eval()(images[:, part]).softmax(1) for part, one in enumerate(layers[camera])]
-        torch.testing.assert_close(found[:, clusters], torch.stack(each).mean(0).detach())
-    torch.testing.assert_close(found.sum(1), torch.full((6,), 2.0))
 
 
 def test_starts_anew_where_labels_changed(make_start):

@@ -9,10 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reidlib.training.terms.camera_proxies import CameraProxies, association_loss
-
-
-def unit(count: int, dim: int, seed: int) -> Tensor:
-    return functional.normalize(torch.randn(count, dim, generator=torch.Generator().manual_seed(seed)))
+from tests.training.oracles import move_one_by_one, unit
 
 
 def pulled(scores: list[Tensor], positives: list[int], negatives: list[int]) -> Tensor:
@@ -78,9 +75,8 @@ def test_loss_gradient_and_update_are_those_of_the_formulas(
     wanted, found = torch.autograd.grad(expected, exact)[0], torch.autograd.grad(loss, features)[0]
     torch.testing.assert_close(found.double(), wanted, rtol=1e-3, atol=1e-3)
     moved = {pair: memory.centres[n].clone() for n, pair in enumerate(_pairs(memory))}
-    for feature, label, camera in zip(given.first.embeddings.detach(), labels[rows], where[rows], strict=True):
-        new = 0.2 * moved[label, camera] + (1 - 0.2) * feature
-        moved[label, camera] = new / new.norm()
+    places = zip(labels[rows].tolist(), where[rows].tolist(), strict=True)
+    move_one_by_one(moved, given.first.embeddings.detach(), places, 0.2)
     memory.update(given)
     assert torch.equal(memory.centres, torch.stack([moved[pair] for pair in _pairs(memory)]))
 

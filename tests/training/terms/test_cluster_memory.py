@@ -3,15 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from reidlib.schema import checked
 from reidlib.training.terms.cluster_memory import ClusterMemory
-
-
-def unit(count: int, dim: int, seed: int) -> Tensor:
-    return functional.normalize(torch.randn(count, dim, generator=torch.Generator().manual_seed(seed)))
+from tests.training.oracles import unit
 
 
 @pytest.fixture

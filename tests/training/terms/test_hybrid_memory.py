@@ -9,10 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reidlib.training.terms.hybrid_memory import HybridMemory
-
-
-def unit(count: int, dim: int, seed: int) -> Tensor:
-    return functional.normalize(torch.randn(count, dim, generator=torch.Generator().manual_seed(seed)))
+from tests.training.oracles import move_one_by_one, unit
 
 
 def mean_cosines(feature: Tensor, memory: HybridMemory, labels: np.ndarray) -> Tensor:
@@ -59,9 +56,7 @@ def test_loss_gradient_and_update_are_those_of_the_loops(
     wanted, found = torch.autograd.grad(expected, exact)[0], torch.autograd.grad(loss, features)[0]
     torch.testing.assert_close(found.double(), wanted, rtol=1e-3, atol=1e-4)
     moved = memory.features.clone()
-    for row, feature in zip(rows, given.first.embeddings.detach(), strict=True):
-        moved[row] = momentum * moved[row] + (1 - momentum) * feature
-        moved[row] /= moved[row].norm()
+    move_one_by_one(moved, given.first.embeddings.detach(), rows.tolist(), momentum)
     memory.update(given)
     assert torch.equal(memory.features, moved)
 

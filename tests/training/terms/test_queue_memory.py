@@ -1,5 +1,7 @@
 """The rings of the multi-queue memory against a loop over the samples."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -10,18 +12,14 @@ from torch.nn import functional
 
 from reidlib.training.terms.cluster_memory import ClusterMemory
 from reidlib.training.terms.queue_memory import QueueMemory
+from tests.training.oracles import move_one_by_one, unit
 
 
-def unit(count: int, dim: int, seed: int) -> Tensor:
-    return functional.normalize(torch.randn(count, dim, generator=torch.Generator().manual_seed(seed)))
-
-
-def one_by_one(slots: Tensor, positions: Tensor, features: Tensor, labels: np.ndarray, momentum: float) -> None:
-    for feature, label in zip(features, labels.tolist(), strict=True):
-        at = positions[label].item()
-        new = momentum * slots[label, at] + (1 - momentum) * feature
-        slots[label, at] = new / new.norm()
-        positions[label] = (at + 1) % slots.shape[1]
+def places(positions: Tensor, labels: np.ndarray, length: int) -> Iterator[tuple[int, int]]:
+    """Yield the cluster and the slot that each sample overwrites, and move the positions on."""
+    for label in labels.tolist():
+        yield label, positions[label].item()
+        positions[label] = (positions[label] + 1) % length
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +50,7 @@ def test_update_is_bit_equal_to_the_sequential_loop(begun, make_batch, seed, clu
     for turn in range(3):  # more samples of a cluster than its ring has slots, and rings that start in the middle
         given = make_batch(unit(batch, dim, seed + 1 + turn), draw.integers(0, clusters, batch))
         memory.update(given)
-        one_by_one(slots, positions, given.first.embeddings, given.labels, momentum)
+        move_one_by_one(slots, given.first.embeddings, places(positions, given.labels, length), momentum)
         assert torch.equal(memory.slots, slots)
         assert torch.equal(memory.positions, positions)
 
