@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from reidlib.models.gam import gam
 from reidlib.models.ibn import ibn_a, ibn_b
 from reidlib.models.lightmbn import LightMBN
 from reidlib.models.osnet import osnet
+from reidlib.models.vision_transformer import convolution_stem, overlap
 
 # Short names of timm's networks, with the ImageNet weights that the papers start from where there are several.
 TIMM: Mapping[str, str] = {
@@ -21,7 +22,8 @@ TIMM: Mapping[str, str] = {
     "vit_base": "vit_base_patch16_224.augreg_in21k_ft_in1k",
 }
 
-FORMS: Mapping[str, Callable[[nn.Module], nn.Module]] = {"_ibn_a": ibn_a, "_ibn_b": ibn_b}  # by the end of the name
+# By the end of the name.
+FORMS: Mapping[str, Callable[[nn.Module], nn.Module]] = {"_ibn_a": ibn_a, "_ibn_b": ibn_b, "_ics": convolution_stem}
 
 
 def resnet18_half(*, drop_path: float = 0.0) -> nn.Module:
@@ -63,7 +65,8 @@ def backbone(
 
     Args:
         name: a key of `OWN` or `TIMM`, or any network of timm as `timm/<name>`. A ResNet's name followed by `_ibn_a` or
-            `_ibn_b` gives its form with instance norms.
+            `_ibn_b` gives its form with instance norms, a vision transformer's followed by `_ics` that with a stem of
+            convolutions.
         last_stride: 2 (as for classification) or 1, which doubles the height and width of a ResNet's feature map;
             usual in re-identification [Sun et al., ECCV 2018, arXiv:1711.09349]. The weights are the same either way.
         size_px: height and width of the images, which transformers need and others do not ask.
@@ -88,7 +91,7 @@ def backbone(
     if last_stride == 1:
         _keep_resolution(network, name)
     if patch_stride is not None:
-        _overlap(network, name, patch_stride)
+        overlap(network, name, patch_stride)
     if getattr(network, "output_fmt", "NCHW") == "NHWC":
         network.register_forward_hook(_channels_first)
     return network, network.head_hidden_size
@@ -114,7 +117,7 @@ def _plain(name: str, *, size_px: tuple[int, int] | None, drop_path: float, pret
     if theirs is None or not timm.is_model(theirs):
         raise ValueError(
             f"model.backbone: expected {', '.join(sorted([*OWN, *TIMM]))} or timm/<a name of timm.list_models()>, "
-            f"a ResNet's with or without {' or '.join(FORMS)}; found {name!r}"
+            f"with or without {', '.join(FORMS)}; found {name!r}"
         )
     if timm.get_pretrained_cfg(theirs).fixed_input_size:
         if size_px is None:
@@ -133,43 +136,6 @@ def _keep_resolution(network: nn.Module, name: str) -> None:
         elif isinstance(module, nn.AvgPool2d) and module.stride == 2:  # of the variants -D and ResNeSt
             module.stride = 1
             module.kernel_size = 1 if module.kernel_size == 2 else module.kernel_size
-
-
-def _overlap(network: Any, name: str, stride: int) -> None:
-    """Let patches overlap: a smaller step between them, and position embeddings for as many as there are then."""
-    from timm.layers import resample_abs_pos_embed
-
-    known = positions(network)
-    if known is None or not 0 < stride <= network.patch_embed.patch_size[0]:
-        raise ValueError(
-            f"model.patch_stride: expected none, or, for a vision transformer, 1 to the side of its patches; "
-            f"found {stride} for {name}"
-        )
-    stem = network.patch_embed
-    grid = [(side - patch) // stride + 1 for side, patch in zip(stem.img_size, stem.patch_size, strict=True)]
-    resampled = resample_abs_pos_embed(
-        network.pos_embed.detach(), new_size=grid, old_size=known.grid, num_prefix_tokens=known.prefix
-    )
-    network.pos_embed = nn.Parameter(resampled)
-    stem.proj.stride, stem.grid_size, stem.num_patches = (stride, stride), tuple(grid), grid[0] * grid[1]
-
-
-class Positions(NamedTuple):
-    """The position embeddings of a vision transformer."""
-
-    prefix: int  # how many come before those of the patches
-    grid: tuple[int, int]  # rows and columns of patches
-    side_by_side_px: tuple[int, int]  # the size of an image with this grid if its patches do not overlap
-
-
-def positions(network: Any) -> Positions | None:
-    """Return the position embeddings of a network with a class token, None where there are none."""
-    if getattr(network, "pos_embed", None) is None or getattr(network, "cls_token", None) is None:
-        return None
-    rows, columns = network.patch_embed.grid_size
-    height, width = network.patch_embed.patch_size
-    prefix = 0 if getattr(network, "no_embed_class", False) else network.num_prefix_tokens
-    return Positions(prefix, (rows, columns), (rows * height, columns * width))
 
 
 def _channels_first(

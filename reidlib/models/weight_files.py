@@ -25,6 +25,7 @@ NETWORKS: Sequence[tuple[str, str]] = (
     (r"layer1\.\d+\.bn1\.IN\.", "ResNet-IBN-a of IBN-Net"),
     (r"layer1\.\d+\.IN\.", "ResNet-IBN-b of IBN-Net"),
     (r"layer1\.0\.conv1\.", "ResNet of torchvision or timm"),
+    (r"patch_embed\.conv\.0\.", "vision transformer with a stem of convolutions"),
     (r"blocks\.0\.attn\.qkv\.", "vision transformer"),
 )
 # A torchvision ResNet taken apart into an nn.Sequential: 2 and 3 are the ReLU and the pooling of its stem.

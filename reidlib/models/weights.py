@@ -6,8 +6,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from reidlib.models.backbones import backbone, positions, timm_name
+from reidlib.models.backbones import backbone, timm_name
 from reidlib.models.embedder import Embedder
+from reidlib.models.vision_transformer import positions
 from reidlib.models.weight_files import WeightFile, read_weights, recognise, some
 
 # Heads that stand beside a network's layers, and the exponent of GeM where ours is fixed.

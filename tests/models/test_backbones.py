@@ -97,6 +97,8 @@ def test_drop_path_leaves_branches_out_in_training_only():
         ({"name": "timm/swin_tiny_patch4_window7_224", "size_px": SIZE, "patch_stride": 3}, "patch_stride"),
         ({"name": "timm/mobilenetv3_small_050_ibn_a"}, "expected a ResNet"),
         ({"name": "osnet_x1_0_ibn_b"}, "expected a ResNet"),
+        ({"name": "resnet18_ics"}, "expected a vision transformer.*found ResNet"),
+        ({"name": f"{VIT}_ics", "size_px": SIZE, "patch_stride": 7}, "2 to the side.*found 7"),
         ({"name": "osnet_x1_0", "last_stride": 1}, "last_stride=1.*set 2 for osnet_x1_0"),
         ({"name": "lightmbn_x0_25", "drop_path": 0.1}, "drop_path=0.1: lightmbn_x0_25 leaves no branches out"),
     ],

@@ -95,6 +95,11 @@ KINDS = {
     ),
     "dino, converted": ("vision transformer", VIT.backbone, lambda state: state | DINO_HEAD),
     "transreid": ("vision transformer in the base", VIT.backbone, lambda state: under("base.", state)),
+    "transreid-ssl": (
+        "vision transformer with a stem of convolutions in the backbone",
+        f"{VIT.backbone}_ics",
+        lambda state: {"teacher": under("backbone.", state) | DINO_HEAD, "epoch": 100},
+    ),
     "cluster contrast": (
         "ResNet of torchvision or timm in the base of a re-identification",
         "resnet18_half",
@@ -116,7 +121,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_of_each_kind_is_recognised_and_loads_whole(tmp_path, capsys, kind):
     said, name, wrap = KINDS[kind]
-    architecture = replace(VIT if name == VIT.backbone else RESNET, backbone=name)
+    architecture = replace(VIT if name.startswith(VIT.backbone) else RESNET, backbone=name)
     if name.startswith("osnet"):
         architecture = replace(architecture, last_stride=2)
     state = made(architecture)
