@@ -1,8 +1,8 @@
-"""Network to go on from + local labels -> global pseudo-labels, refined by intra-camera similarity."""
+"""Embeddings to go on from + local labels -> global pseudo-labels, refined by intra-camera similarity."""
 
 from pathlib import Path
 
-from reidlib.features import device, embed
+from reidlib.features import device, embed, open_embeddings
 from reidlib.images.packing import open_split
 from reidlib.images.training import read_training, training_identities
 from reidlib.labels.tables import read_labels, write_labels
@@ -17,8 +17,10 @@ def main(*, images: Path, features: Path, intra: Path, supervision: Path, labels
     params = load_params()
     ids, cameras = read_training(images, **params.cameras())
     local = read_labels(intra / "labels.parquet", images=ids)
-    model = starting_network(params, features, intra).to(device())
-    embeddings = embed(model, open_split(images, "train"))
+    if params.train_inter.start_from == "initial":  # of the descriptor, which from random weights beats the network
+        embeddings = open_embeddings(features / "train.npy", images=len(ids))
+    else:
+        embeddings = embed(starting_network(params, features, intra).to(device()), open_split(images, "train"))
     labelling = GlobalLabelling(**params.global_labelling())
     if params.refine.method.name == "identities":
         refined = identity_labels(training_identities(supervision, images), cameras)

@@ -17,8 +17,12 @@ from omegaconf import OmegaConf
 
 from benchmarks.tiny import ROOT, TINY, make_repository, run
 from reidlib import compose
+from reidlib.features import embed
 from reidlib.images.packing import open_split
-from stages import train_inter
+from reidlib.models.embedder import load_embedder
+from reidlib.params import load_params
+from reidlib.training import inter
+from reidlib.training.labellers import GlobalLabelling, global_labels
 
 pytestmark = pytest.mark.slow
 RECIPES = sorted(path.stem for path in (ROOT / "conf/recipe").glob("*.yaml"))
@@ -93,6 +97,21 @@ def test_a_recipe_goes_from_images_to_figures(unzipped, recipe):
     measured(unzipped)
 
 
+def test_without_an_intra_network_the_first_global_labels_come_from_the_initial_embeddings(unzipped):
+    in_process([*small("cluster_contrast_hard"), "extract.descriptor=colour_stripes"])
+    params, features = load_params(), np.load("data/synthetic/features/train.npy")
+    network = load_embedder(Path("data/synthetic/features/model.safetensors"))
+    assert not np.allclose(features, embed(network, open_split(Path("data/synthetic/images"), "train")), atol=0.1)
+    local, found = (pd.read_parquet(f"data/synthetic/{name}labels.parquet") for name in ("local_", "refined_"))
+    expected = global_labels(
+        features, local["label"].to_numpy(), local["camera"].to_numpy(), seed=params.seed,
+        labelling=GlobalLabelling(**params.global_labelling()),
+    )  # fmt: skip
+    np.testing.assert_array_equal(found["label"], expected.labels)
+    epochs = pd.read_parquet("data/synthetic/inter/epochs.parquet")
+    np.testing.assert_array_equal(epochs[epochs["epoch"] == 0]["label"], expected.labels)
+
+
 @pytest.mark.parametrize("recipe", WITHOUT_CAMERAS)
 def test_a_recipe_trains_without_camera_labels(unzipped, recipe):
     in_process([*small(recipe), "dataset.camera_labels=false"])
@@ -115,14 +134,14 @@ def test_identities_of_another_dataset_are_classes_beside_the_clusters(unzipped,
     another_dataset(unzipped)
     (unzipped / "data/synthetic/identities.parquet").rename(unzipped / "away")  # only evaluate may miss them
     seen = []
-    train = train_inter.train
+    train = inter.train
 
     def spying(model, crops, cameras, **how):
         history = train(model, crops, cameras, **how)
         seen.append((len(crops), cameras, history.labels[-1]))
         return history
 
-    monkeypatch.setattr(train_inter, "train", spying)
+    monkeypatch.setattr(inter, "train", spying)
     with pytest.raises(OSError, match=r"data/synthetic/identities\.parquet"):
         in_process([*small("spcl"), "source=other", "source.name=other"])
     [(images, cameras, labels)] = seen
