@@ -1,9 +1,10 @@
 """The network of every stage: backbone, pooling, BN neck, unit norm; and the file it is kept in."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -42,6 +43,7 @@ class Architecture:
     normalisation: str = "batch"
     attention: str | None = None
     attention_after: str = ""
+    attention_settings: Mapping[str, Any] = field(default_factory=dict)
     camera_norm_after: str | None = None
     cameras: int = 1
 
@@ -90,7 +92,8 @@ class Embedder(nn.Module):
         if architecture.normalisation == "aibn":
             adapt_norms(self.backbone, group=architecture.batch_norm_group)
         if architecture.attention is not None:
-            add_attention(self.backbone, name=architecture.attention, after=architecture.attention_after)
+            after, settings = architecture.attention_after, architecture.attention_settings
+            add_attention(self.backbone, name=architecture.attention, after=after, **settings)
         if architecture.camera_norm_after is not None:
             add_camera_norm(self.backbone, after=architecture.camera_norm_after, cameras=architecture.cameras)
         self.pool = pooling(architecture.pooling, power=architecture.gem_power, network=self.backbone)

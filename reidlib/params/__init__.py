@@ -12,9 +12,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from reidlib.params.data import Dataset, Evaluate, Source, Synthesize, Transfer, Unzip
 from reidlib.params.labels import Cluster, Refine
-from reidlib.params.section import Section
 from reidlib.params.training import Augment, Compute, Demo, Extract, Model, TrainInter, TrainIntra
-from reidlib.schema import problems
+from reidlib.schema import Section, problems
 
 
 class Params(Section):

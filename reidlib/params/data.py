@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from reidlib.params.section import Section
-from reidlib.schema import Count, Positive, Share
+from reidlib.schema import Count, Positive, Section, Share
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
@@ -53,6 +52,7 @@ class Dataset(Section):
     dbscan_eps: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"]
     local_quantile: Annotated[float, Field(gt=0, lt=1)]
     global_quantile: Annotated[float, Field(gt=0, lt=1)]
+    merged_share: Share
 
 
 class Source(Section):

@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from reidlib.params.section import Section
-from reidlib.schema import Count, NotNegative, Positive, Share
+from reidlib.schema import Count, NotNegative, Positive, Section, Share
 
 
 class Dbscan(Section):
@@ -70,6 +69,7 @@ class BottomUp(Section):
     merge_share: Annotated[float, Field(gt=0, lt=1)]
     start_share: Annotated[float, Field(gt=0, lt=1)]
     size_weight: NotNegative
+    end_share: Share
 
 
 Method = Annotated[Dbscan | Linkage | Infomap | Kmeans | SelfPaced | BottomUp | Identities, Field(discriminator="name")]

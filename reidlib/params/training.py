@@ -4,8 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from reidlib.params.section import Section
-from reidlib.schema import Count, Epochs, NotNegative, Positive, Share
+from reidlib.schema import Count, Epochs, NotNegative, Positive, Section, Share
 
 
 class Model(Section):
@@ -23,6 +22,7 @@ class Model(Section):
     normalisation: Literal["batch", "aibn"]
     attention: str | None
     attention_after: str
+    attention_settings: dict[str, Any]
     camera_norm_after: str | None
 
 
@@ -134,4 +134,5 @@ class Demo(Section):
     backbone_rate: NotNegative
     intra_epochs: Epochs
     inter_epochs: Count
+    inter_iterations: Count
     decay_at: list[Epochs]

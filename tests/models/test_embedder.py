@@ -37,6 +37,15 @@ def test_a_saved_model_comes_back_whole(tmp_path):
     assert all(torch.equal(value, back.state_dict()[name]) for name, value in model.state_dict().items())
 
 
+def test_the_settings_of_an_attention_are_its_own_and_come_back_from_a_file(tmp_path):
+    chosen = replace(SMALL, attention="se", attention_after="layer3", attention_settings={"reduction": 4})
+    save_embedder(new_embedder(chosen, seed=1), tmp_path / "model.safetensors")
+    back = load_embedder(tmp_path / "model.safetensors")
+    assert back.architecture == chosen and back.backbone.layer3[2].fc1.out_channels == 128 // 4
+    with pytest.raises(ValueError, match=r"model.attention se: expected reduction:\n.*squeeze"):
+        new_embedder(replace(chosen, attention_settings={"squeeze": 4}), seed=1)
+
+
 def test_the_bias_of_the_neck_stays_zero():
     model = new_embedder(SMALL, seed=0)
     assert not model.neck.bias.requires_grad and not model.neck.bias.any()
