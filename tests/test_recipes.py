@@ -40,7 +40,7 @@ def small(recipe):
     clustering = ["clustering@refine.method=linkage", "refine.method.images_per_cluster=8"]
     clustering = clustering if values["refine"]["method"]["name"] == "dbscan" else []
     few = [f"train_{stage}.iterations=2" for stage in ("intra", "inter")]
-    wide = ["model.height_px=64", "model.width_px=32", "train_intra.iterations=20", "train_inter.iterations=20"]
+    wide = ["model.height_px=64", "model.width_px=32", "train_intra.iterations=4", "train_inter.iterations=4"]
     wide = wide if recipe == "iids_convnext" else []
     return [f"recipe={recipe}", *SMALL, *few, *epochs, *clustering, *wide]
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int32, Integer, UInt8
 
-from reidlib.features import Images
 from reidlib.models.embedder import Embedder
 from reidlib.training.checkpoint import Checkpoints
 from reidlib.training.distributed import ALONE, World
@@ -68,7 +67,12 @@ class Across:
 
 
 def train_across(
-    model: Embedder, images: Images, cameras: Cameras, first: Labels, local: Labels, how: Across
+    model: Embedder,
+    images: UInt8[np.ndarray, "all h w 3"],
+    cameras: Integer[np.ndarray, "all"],
+    first: Int32[np.ndarray, "own"],
+    local: Int32[np.ndarray, "own"],
+    how: Across,
 ) -> Trained:
     """Train one network on images of all cameras.
 
