@@ -11,7 +11,7 @@ from jaxtyping import Float32, Float64, Int32, Integer
 
 from reidlib.features import Images, embed_together
 from reidlib.images.table import known_identities, split_rows
-from reidlib.labels.quality import camera_span, label_quality, silhouette
+from reidlib.labels.quality import label_measures, label_quality, silhouette
 from reidlib.labels.tables import read_labels
 from reidlib.models.embedder import load_embedders
 from reidlib.neighbours.jaccard import jaccard_distance
@@ -154,14 +154,9 @@ def unlabelled_values(
     the labels (-1..1) on the k-reciprocal Jaccard distance of the final embeddings; the silhouette is left out where
     there are fewer than two clusters. k1 is lowered where there are fewer images.
     """
-    clusters = int(labels.max(initial=-1)) + 1
-    values = {
-        "clusters": float(clusters),
-        "outlier_share": float((labels < 0).mean()),
-        "camera_span": camera_span(labels, cameras),
-        "images_per_cluster": float((labels >= 0).sum() / max(clusters, 1)),
-    }
-    if clusters > 1:
+    values = label_measures(labels, cameras)
+    values["images_per_cluster"] = float((labels >= 0).sum() / max(values["clusters"], 1))
+    if values["clusters"] > 1:
         k1 = min(k1, len(embeddings) - 1)
         values["silhouette"] = silhouette(jaccard_distance(embeddings, k1=k1, k2=min(k2, k1)), labels)
     return {f"{name}_{key}": value for key, value in values.items()}

@@ -5,7 +5,7 @@ from pathlib import Path
 from reidlib.features import open_embeddings
 from reidlib.images.training import read_training, training_identities
 from reidlib.labels.clustering import local_clusters, local_identities
-from reidlib.labels.quality import silhouette
+from reidlib.labels.quality import label_counts, silhouette
 from reidlib.labels.tables import write_labels
 from reidlib.params import load_params
 from stages import run, write_metrics
@@ -21,7 +21,7 @@ def main(*, images: Path, features: Path, supervision: Path, labels: Path, metri
     else:
         local = local_clusters(embeddings, cameras, **params.cluster.values(), seed=params.seed)
     write_labels(labels, images=ids, cameras=cameras, labels=local.labels, embeddings=embeddings)
-    values = {"clusters": local.labels.max() + 1, "outlier_share": (local.labels < 0).mean()}
+    values = label_counts(local.labels)
     if local.distances is not None:
         values["silhouette"] = silhouette(local.distances, local.labels)
     write_metrics(metrics, values)

@@ -20,7 +20,8 @@ def main(
 ) -> None:  # fmt: skip
     """Measure the initial features, the intra-camera network(s) and the final network."""
     params, index = load_params(), read_index(images)
-    who, (ids, cameras) = read_identities(identities, index), read_training(images, **params.cameras())
+    ids, cameras = read_training(images, index=index, **params.cameras())
+    who = read_identities(identities, index)
     crops = {split: open_split(images, split) for split in index["split"].unique()}
     initial = {side: open_embeddings(features / f"{side}.npy", images=len(crops[side])) for side in crops}
     runs = read_runs({"intra": intra, "inter": inter}, curves, images=ids, crops=crops, flip=params.evaluate.flip)

@@ -97,6 +97,16 @@ def camera_span(labels: Int[np.ndarray, "n"], cameras: Int[np.ndarray, "n"]) -> 
     return float((spans > 1).mean()) if len(spans) else 0.0
 
 
+def label_counts(labels: Int[np.ndarray, "n"]) -> dict[str, float]:
+    """`clusters`, the number of labels 0..C-1, and `outlier_share`."""
+    return {"clusters": float(labels.max(initial=-1) + 1), "outlier_share": float((labels < 0).mean())}
+
+
+def label_measures(labels: Int[np.ndarray, "n"], cameras: Int[np.ndarray, "n"]) -> dict[str, float]:
+    """What labels show without identities: their counts, and the share of clusters on more than one camera."""
+    return label_counts(labels) | {"camera_span": camera_span(labels, cameras)}
+
+
 def centre_distances(embeddings: Float[np.ndarray, "n d"], labels: Int[np.ndarray, "n"]) -> Float32[np.ndarray, "n"]:
     """1 - cosine of each row and its cluster's normalised mean, in [0, 2]; NaN for outliers.
 

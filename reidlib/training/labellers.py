@@ -12,7 +12,7 @@ from reidlib.labels.centring import centre_cameras
 from reidlib.labels.clustering import cluster, local_clusters, local_distances, lowered, neighbours_needed
 from reidlib.labels.guards import check_labels
 from reidlib.labels.numbering import number_clusters
-from reidlib.labels.quality import camera_span, silhouette
+from reidlib.labels.quality import label_counts, label_measures, silhouette
 from reidlib.labels.refinement import information_scores, refine
 from reidlib.neighbours.search import nearest, remembered
 from reidlib.training.distributed import ALONE, World
@@ -117,16 +117,6 @@ def identity_labels(identities: Labels, cameras: Cameras) -> EpochLabels:
     return EpochLabels(labels, label_measures(labels, cameras))
 
 
-def counts(labels: Labels) -> dict[str, float]:
-    """Return the number of clusters and the share of outliers."""
-    return {"clusters": float(labels.max() + 1), "outlier_share": float((labels < 0).mean())}
-
-
-def label_measures(labels: Labels, cameras: Cameras) -> dict[str, float]:
-    """Return the number of clusters and the shares of outliers and of clusters with more than one camera."""
-    return counts(labels) | {"camera_span": camera_span(labels, cameras)}
-
-
 def global_labeller(
     first: Labels,
     local: Labels,
@@ -178,7 +168,7 @@ def local_labeller(first: Labels, cameras: Cameras, *, clustering: Mapping[str, 
             labels, distances = found.labels, found.distances
         if distances is None:  # the first epoch, or a method that makes no graph
             distances = local_distances(embeddings, cameras, **graph)
-        return EpochLabels(labels, counts(labels) | {"silhouette": silhouette(distances, labels)})
+        return EpochLabels(labels, label_counts(labels) | {"silhouette": silhouette(distances, labels)})
 
     return lambda epoch, embeddings, world, earlier: world.on_first(lambda: label(epoch, embeddings, earlier))
 

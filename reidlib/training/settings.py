@@ -10,6 +10,7 @@ import pandas as pd
 from jaxtyping import Float32, Int32
 
 from reidlib.images.variation import Augmentation
+from reidlib.labels.quality import label_counts
 from reidlib.models.embedder import Embedder
 from reidlib.training.distributed import World
 
@@ -143,7 +144,7 @@ class Trained:
         """Return the last epoch's loss (mean over networks), and the kept labels' clusters and share of outliers."""
         last = self.curves[self.curves["epoch"] == self.curves["epoch"].max()]
         loss = {"loss": float(last["loss"].mean())} if len(last) else {}
-        return loss | {"clusters": float(self.labels.max() + 1), "outlier_share": float((self.labels < 0).mean())}
+        return loss | label_counts(self.labels)
 
 
 @dataclass
