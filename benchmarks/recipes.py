@@ -35,7 +35,7 @@ HEAD = """Every recipe on the synthetic set (`python -m benchmarks.recipes`): de
 the last line of recipes.jsonl for each recipe and seed, with its date and load. mAP, Rank-1, mINP and label F (pairwise)
 in percent, ± the standard deviation over seeds where there are several. Two experiments at a time, one thread each, on
 2 cores of an AMD EPYC, often beside other work: minutes (of a whole `dvc exp run`) and images/s (the median epoch) tell
-little of one recipe against another."""  # noqa: E501
+little of one recipe against another; runs that were paused have none."""  # noqa: E501
 QUEUE = "train_inter.loss.queue_memory"
 SWEEPS = {  # recipe, and what is set for each value; nothing where it is the recipe's own
     "length": ("multi_queue", {n: [] if n == 16 else [f"{QUEUE}.length={n}"] for n in (2, 4, 8, 16, 32)}),

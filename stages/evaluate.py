@@ -20,8 +20,7 @@ def main(
 ) -> None:  # fmt: skip
     """Measure the initial features, the intra-camera network(s) and the final network."""
     params, index = load_params(), read_index(images)
-    ids, cameras = read_training(images, index=index, **params.cameras())
-    who = read_identities(identities, index)
+    who, (ids, cameras) = read_identities(identities, index), read_training(images, index=index, **params.cameras())
     crops = {split: open_split(images, split) for split in index["split"].unique()}
     initial = {side: open_embeddings(features / f"{side}.npy", images=len(crops[side])) for side in crops}
     runs = read_runs({"intra": intra, "inter": inter}, curves, images=ids, crops=crops, flip=params.evaluate.flip)
