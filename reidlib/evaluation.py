@@ -183,13 +183,13 @@ def quality_tables(
     numbers = np.unique(cameras[known]).tolist()
     parts = {-1: known} | ({number: known & (cameras == number) for number in numbers} if len(numbers) > 1 else {})
     rows = []
-    for epoch in np.unique(epochs["epoch"]).tolist():
-        part = epochs[epochs["epoch"] == epoch]
+    for _, part in epochs.groupby("epoch"):
+        epoch = int(part["epoch"].iloc[0]) + 1
         labels = np.full(len(identities), -1, np.int32)
         labels[part["row"].to_numpy()] = part["label"].to_numpy()
         for camera, chosen in parts.items():
             quality = label_quality(labels[chosen], identities[chosen])
-            rows.append({"epoch": epoch + 1, "camera": camera, **quality})
+            rows.append({"epoch": epoch, "camera": camera, **quality})
     return {f"label_quality_{name}": pd.DataFrame(rows)}
 
 
