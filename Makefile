@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 .PHONY: demo test check doctor torture lock
 demo: .venv/installed ## render the synthetic set, run the pipeline on it, print what it measured
 	dvc repro
-	@python -m reidlib.report.tables metrics
+	@python -m reidlib show
 
 test: .venv/installed ## pass the tests; at least 90 % of the library's lines are run by them
 	OMP_NUM_THREADS=1 pytest --cov -n 2 --dist worksteal
@@ -17,10 +17,10 @@ check: .venv/installed ## style, types, import order
 	lint-imports
 
 doctor: .venv/installed ## what this machine has, what is missing, what to do
-	@python -m reidlib.doctor
+	@python -m reidlib doctor
 
 torture: .venv/installed ## kill and resume training 100 times (about half an hour)
-	python -m benchmarks.torture --rounds 100
+	python -m tests.torture --rounds 100
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv

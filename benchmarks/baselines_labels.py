@@ -6,6 +6,7 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 from sklearn.cluster import DBSCAN
 from sklearn.metrics import normalized_mutual_info_score, silhouette_score
+from sklearn.metrics.cluster import contingency_matrix, pair_confusion_matrix
 
 from reidlib.labels.numbering import number_clusters, separate_outliers
 
@@ -48,6 +49,22 @@ def silhouette(dense: np.ndarray, labels: np.ndarray) -> float:
     """scikit-learn's silhouette of the rows that are no outliers."""
     rows = np.flatnonzero(labels >= 0)
     return float(silhouette_score(dense[np.ix_(rows, rows)], labels[rows], metric="precomputed"))
+
+
+def library_quality(labels: np.ndarray, identities: np.ndarray) -> dict[str, float]:
+    """Pairs and NMI by scikit-learn, and BCubed from its sparse contingency table."""
+    clusters = separate_outliers(labels)
+    (_, in_cluster), (in_identity, both) = pair_confusion_matrix(identities, clusters).tolist()
+    table = contingency_matrix(identities, clusters, sparse=True).tocoo()
+    squares = table.data.astype(np.float64) ** 2 / len(labels)
+    in_row, in_column = (np.asarray(table.sum(axis=axis)).ravel() for axis in (1, 0))
+    return {
+        "pairwise_precision": both / max(both + in_cluster, 1),
+        "pairwise_recall": both / max(both + in_identity, 1),
+        "bcubed_precision": float((squares / in_column[table.col]).sum()),
+        "bcubed_recall": float((squares / in_row[table.row]).sum()),
+        "nmi": float(normalized_mutual_info_score(identities, clusters)),
+    }
 
 
 def label_quality(labels: np.ndarray, identities: np.ndarray) -> dict[str, float]:

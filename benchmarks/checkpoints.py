@@ -13,9 +13,9 @@ import numpy as np
 
 from benchmarks.measure import report, seconds
 from benchmarks.step import network, options, random_images, training_phase, training_settings
+from reidlib.labels.pseudo_labels import PseudoLabels
 from reidlib.training.checkpoint import Checkpoints
 from reidlib.training.loop import train
-from reidlib.training.settings import EpochLabels
 
 
 def measure(
@@ -26,7 +26,7 @@ def measure(
     cameras = np.zeros(len(images), np.int16)
     how = training_settings(epochs=2, iterations=iterations, precision=precision)
     model = network(backbone)
-    phases = [training_phase(lambda *_: EpochLabels(labels, {}), batch=batch)]
+    phases = [training_phase(lambda *_: PseudoLabels(labels, {}), batch=batch)]
 
     def run(checkpoints: Checkpoints | None) -> None:
         train(model, images, cameras, phases=phases, settings=how, checkpoints=checkpoints)

@@ -21,7 +21,6 @@ from reidlib.labels.infomap_clusters import infomap
 from reidlib.labels.linkage import linkage
 from reidlib.labels.quality import silhouette
 from reidlib.neighbours.jaccard import jaccard_from_neighbours
-from reidlib.neighbours.search import remembered
 
 EPS, MIN_SAMPLES, MIN_SIMILARITY, IMAGES_PER_CLUSTER = 0.6, 4, 0.5, 12
 BASELINES = {
@@ -35,13 +34,9 @@ Work = Callable[[], np.ndarray | float]
 
 def neighbour_work(embeddings: np.ndarray, identities: np.ndarray) -> tuple[Work, Work]:
     """Infomap on the 15 nearest neighbours: ours, and a link at a time."""
-    found = neighbours(embeddings, identities, k=15)
-    search = remembered(found)
+    nearest = neighbours(embeddings, identities, k=15)
     given: dict[str, Any] = {"min_similarity": MIN_SIMILARITY, "seed": 0}
-    return (
-        lambda: infomap(embeddings, k1=15, search=search, **given),
-        lambda: baselines_labels.infomap(*found, **given),
-    )
+    return lambda: infomap(nearest, k1=15, **given), lambda: baselines_labels.infomap(*nearest, **given)
 
 
 def graph_work(embeddings: np.ndarray, identities: np.ndarray, *, method: str, dense: bool) -> tuple[Work, Work, float]:

@@ -13,9 +13,9 @@ import torch
 from benchmarks.features import features
 from benchmarks.measure import report
 from benchmarks.step import network, options, training_phase, training_settings, waited
-from reidlib.training.labellers import GlobalLabelling, global_labels
+from reidlib.labels.icsr import GlobalLabelling, global_labels
+from reidlib.labels.pseudo_labels import PseudoLabels
 from reidlib.training.loop import train
-from reidlib.training.settings import EpochLabels
 
 LABELLING = GlobalLabelling(
     k1=30, k2=6, original_weight=0.0, method={"name": "dbscan", "eps": 0.6, "min_samples": 4}, camera_similarity=0.0,
@@ -35,7 +35,7 @@ def measure(
     settings = training_settings(epochs=2, iterations=iterations, precision=precision)
     marks: list[float] = []
 
-    def label(*_: object) -> EpochLabels:
+    def label(*_: object) -> PseudoLabels:
         marks.append(waited())
         found = global_labels(planted, local, cameras, labelling=LABELLING, seed=0)
         marks.append(waited())

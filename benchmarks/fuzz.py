@@ -3,7 +3,7 @@
     python -m benchmarks.fuzz [--images 10000] [--seed 0]
 
 Whole files (JPEG: baseline, progressive, grey, CMYK, with EXIF, with restart marks; PNG: RGB, alpha, palette, grey, 1
-and 16 bits; zip, tar, tar.gz; index.parquet; train.npy) are damaged in one to four places: a bit turned, bytes set, cut
+and 16 bits; zip, tar, tar.gz; rows.parquet; pixels.npy) are damaged in one to four places: a bit turned, bytes set, cut
 out, doubled, made random, made huge, swapped, the end cut off. Another process reads them, so that a crash or a hang
 (ten seconds) is seen and counted. Two thirds of the images are JPEGs. Writes benchmarks/results/fuzz.md.
 
@@ -32,9 +32,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from reidlib.images.archive import list_archive, read_members
-from reidlib.images.packing import decode, open_array
-from reidlib.images.table import read_index, write_index
+from reidlib.archives.archive import list_archive, read_members
+from reidlib.archives.decode import decode
+from reidlib.images.split import PIXELS_FILE, ROWS_FILE, open_pixels, read_rows, write_rows
 
 ROOT = Path(__file__).parents[1]
 HANG_SECONDS = 10.0
@@ -108,11 +108,10 @@ def whole_archives(kind: str) -> list[bytes]:
 
 
 def whole_tables(kind: str) -> list[bytes]:
-    """An undamaged index of 30 images, or their array; both are written where the process stands."""
+    """An undamaged table of 30 images, or their array; both are written where the process stands."""
     ids = [f"{number * 2**50:016x}" for number in range(30)]
-    columns = {"image": ids, "split": "train", "row": range(30), "camera": 1, "tracklet": -1, "frame": range(30)}
-    write_index(Path("index.parquet"), pd.DataFrame(columns))
-    np.save("train.npy", np.random.default_rng(0).integers(0, 256, (30, 2, 1, 3), dtype=np.uint8))
+    write_rows(Path(), pd.DataFrame({"image": ids, "camera": 1, "tracklet": -1, "frame": range(30)}))
+    np.save(PIXELS_FILE, np.random.default_rng(0).integers(0, 256, (30, 2, 1, 3), dtype=np.uint8))
     return [Path(kind).read_bytes()]
 
 
@@ -145,17 +144,17 @@ def read_archive(kind: str, data: bytes, whole: bytes) -> str:
 
 
 def read_parquet(kind: str, data: bytes, whole: bytes) -> str:
-    """Read the index; what is accepted must be what was written."""
+    """Read the table; what is accepted must be what was written."""
     Path(kind).write_bytes(whole)
-    original = read_index(Path())
+    original = read_rows(Path())
     Path(kind).write_bytes(data)
-    return SAME if read_index(Path()).equals(original) else SILENT
+    return SAME if read_rows(Path()).equals(original) else SILENT
 
 
 def read_array(kind: str, data: bytes, whole: bytes) -> str:
     """Map the 30 images and look at every byte; their number and size are checked by those who open them."""
     Path(kind).write_bytes(data)
-    array = open_array(Path(kind))
+    array = open_pixels(Path(kind))
     return SAME if array.tobytes() == whole[-array.size :] else OTHER
 
 
@@ -166,8 +165,8 @@ KINDS: dict[str, tuple[float, Make, Read]] = {
     "zip": (0.2, whole_archives, read_archive),
     "tar": (0.2, whole_archives, read_archive),
     "tar.gz": (0.2, whole_archives, read_archive),
-    "index.parquet": (0.2, whole_tables, read_parquet),
-    "train.npy": (0.2, whole_tables, read_array),
+    ROWS_FILE: (0.2, whole_tables, read_parquet),
+    PIXELS_FILE: (0.2, whole_tables, read_array),
 }
 
 

@@ -20,14 +20,14 @@ import torch
 
 from benchmarks import epoch, step
 from benchmarks.features import features
-from reidlib.features import device, embed
-from reidlib.images.augment import apply, draw
-from reidlib.images.variation import Augmentation
+from reidlib.batches.augment import apply, draw
+from reidlib.batches.variation import Augmentation
+from reidlib.embed import device, embed
 from reidlib.labels.dbscan import dbscan
+from reidlib.losses.centres import move_centres
 from reidlib.neighbours.jaccard import jaccard_distance
 from reidlib.neighbours.search import nearest
 from reidlib.retrieval.metrics import cosine_tiles, evaluate
-from reidlib.training.centres import move_centres
 
 FULL = {"height": 256, "width": 128, "batch": 256}
 SMALL = {"height": 64, "width": 32, "batch": 32}

@@ -4,7 +4,7 @@
 
 The peer is what the published codes run in each worker: decode a JPEG with PIL, then torchvision's transforms of the
 one image. Both read the same pictures from memory and make the same kind of batch. They take turns in one process, on
-one thread, timed in CPU seconds, which other work on the machine disturbs less. Beside them: resized in the same pass,
+one thread, timed in CPU seconds, which other work on the machine disturbs less. Beside them: resized first,
 and with all the further variations but the policies.
 """
 
@@ -19,8 +19,8 @@ from PIL import Image
 from torchvision import transforms
 
 from benchmarks.measure import run_repeated
-from reidlib.images.augment import Augmentation, augment, normalise
-from reidlib.images.variation import BOX_AREA, BOX_ASPECT, IMAGENET_MEAN, IMAGENET_STD
+from reidlib.batches.augment import Augmentation, augment, normalise
+from reidlib.batches.variation import BOX_AREA, BOX_ASPECT, IMAGENET_MEAN, IMAGENET_STD
 
 BATCH = 64
 IMAGES = 1024

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.measure import run_repeated
-from reidlib.training.centres import move_centres
+from reidlib.losses.centres import move_centres
 
 BATCH, CLUSTERS, DIMENSION, MOMENTUM = 256, 700, 2048, 0.1
 

@@ -1,9 +1,10 @@
-"""Label quality against identities: the sparse table against dense matrices of "same cluster" and "same identity".
+"""Label quality against identities: the sparse table against scikit-learn, or against dense matrices of pairs.
 
     python -m benchmarks.quality [--n 1000000] [--json]
 
 prints one line. Labels are made: about 17 images per identity, a fifth of them in a wrong cluster, a tenth outliers.
-The baseline is run up to `--baseline-up-to` rows, and both must give the same values.
+The baseline is dense matrices of "same cluster" and "same identity" up to `--dense-up-to` rows, scikit-learn beyond;
+both must give the same values.
 """
 
 from typing import Any
@@ -24,8 +25,8 @@ def made(n: int) -> tuple[np.ndarray, np.ndarray]:
     return labels, identities
 
 
-def measure(n: int, *, repeats: int, baseline: bool) -> dict[str, Any]:
-    """One line: size, seconds, extra memory, and the baseline's where it is run.
+def measure(n: int, *, repeats: int, dense: bool) -> dict[str, Any]:
+    """One line: size, seconds, extra memory, and the baseline's.
 
     Raises:
         RuntimeError: where the two disagree.
@@ -36,24 +37,25 @@ def measure(n: int, *, repeats: int, baseline: bool) -> dict[str, Any]:
         return label_quality(labels, identities)
 
     def obvious() -> dict[str, float]:
-        return baselines_labels.label_quality(labels, identities)
+        way = baselines_labels.label_quality if dense else baselines_labels.library_quality
+        return way(labels, identities)
 
     line: dict[str, Any] = {
         "benchmark": "quality",
         "size": n,
-        **compare(ours, obvious if baseline else None, repeats=repeats),
+        **compare(ours, obvious, repeats=repeats),
+        "baseline": "dense matrices" if dense else "scikit-learn",
+        "baseline_peak_extra_mib": peak_extra_mib(obvious),
     }
-    if baseline:
-        line |= {"baseline": "dense matrices", "baseline_peak_extra_mib": peak_extra_mib(obvious)}
-        found = ours()
-        if any(abs(found[name] - value) > 1e-9 for name, value in obvious().items()):
-            raise RuntimeError(f"the two ways differ at {n} rows")
+    values = ours()
+    if any(abs(values[name] - value) > 1e-9 for name, value in obvious().items()):
+        raise RuntimeError(f"the two ways differ at {n} rows")
     return line
 
 
 def main() -> None:
-    given = options(__doc__, n=1_000_000, repeats=5, baseline_up_to=13000).parse_args()
-    report(measure(given.n, repeats=given.repeats, baseline=given.n <= given.baseline_up_to), as_json=given.json)
+    given = options(__doc__, n=1_000_000, repeats=5, dense_up_to=13000).parse_args()
+    report(measure(given.n, repeats=given.repeats, dense=given.n <= given.dense_up_to), as_json=given.json)
 
 
 if __name__ == "__main__":

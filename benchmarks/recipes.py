@@ -26,7 +26,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from benchmarks.tiny import environment, make_repository
+from tests.repository import environment, make_repository
 
 RESULTS = Path(__file__).parent / "results"
 RECIPES = sorted(path.stem for path in (Path(__file__).parent.parent / "conf/recipe").glob("*.yaml"))

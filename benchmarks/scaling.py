@@ -17,14 +17,14 @@ import torch
 
 from benchmarks.measure import report
 from benchmarks.step import loop_seconds, network, options, random_images, training_settings
-from reidlib.training.distributed import connected
+from reidlib.training.distributed import connect
 
 
 def inside(*, backbone: str, height: int, width: int, batch: int, iterations: int, precision: str) -> None:
     """Train in this process as one of several; the first prints seconds a step."""
     images, labels = random_images(height, width)
     settings = training_settings(iterations=iterations, precision=precision)
-    with connected() as world:
+    with connect() as world:
         model = network(backbone)
         taken = [
             loop_seconds(model, images, labels, settings, batch=batch, world=world) for _ in range(2)

@@ -16,15 +16,17 @@ import numpy as np
 import torch
 
 from benchmarks.measure import report
-from reidlib.features import device
-from reidlib.images.augment import augment
-from reidlib.images.variation import Augmentation
-from reidlib.models.embedder import Architecture, Embedder, Features, new_embedder
+from reidlib.batches.augment import augment
+from reidlib.batches.variation import Augmentation
+from reidlib.embed import device
+from reidlib.labels.pseudo_labels import PseudoLabels
+from reidlib.losses.cluster_memory import ClusterMemory
+from reidlib.losses.term import Batch, EpochStart
+from reidlib.models.architecture import Architecture
+from reidlib.models.embedder import Embedder, Features, new_embedder
 from reidlib.training.distributed import ALONE, World
 from reidlib.training.loop import train
-from reidlib.training.settings import EpochLabels, Labeller, Phase, Settings
-from reidlib.training.term import Batch, Start
-from reidlib.training.terms.cluster_memory import ClusterMemory
+from reidlib.training.plan import Compute, Labeller, Phase, Settings
 
 CLUSTERS = 128
 IMAGES_PER_CLUSTER = 4
@@ -62,12 +64,11 @@ def waited() -> float:
     return perf_counter()
 
 
-def training_settings(**changes: Any) -> Settings:
+def training_settings(*, precision: str = "fp32", **changes: Any) -> Settings:
     values = {
         "epochs": 1, "optimiser": "adam", "learning_rate": 1e-4, "backbone_rate": 1.0, "weight_decay": 5e-4,
-        "warm_up": 0, "warm_up_from": 0.01, "decay_at": [], "decay_factor": 0.1, "cosine": False,
-        "augmentation": Augmentation(gain=0.2, offset=0.1), "precision": "fp32", "compile": False, "clip_norm": None,
-        "log_every": 50, "device_memory_gib": 16.0, "seed": 0,
+        "warm_up": 0, "warm_up_from": 0.01, "decay_at": [], "decay_factor": 0.1, "cosine": False, "clip_norm": None,
+        "augmentation": Augmentation(gain=0.2, offset=0.1), "compute": Compute(precision=precision), "seed": 0,
     }  # fmt: skip
     return Settings(**values | changes)
 
@@ -99,9 +100,9 @@ def loop_seconds(
     """Seconds a step of the loop, labelling left out."""
     labelled = [0.0]
 
-    def label(*_: object) -> EpochLabels:
+    def label(*_: object) -> PseudoLabels:
         labelled[0] = waited()
-        return EpochLabels(labels, {})
+        return PseudoLabels(labels, {})
 
     phases = [training_phase(label, batch=batch)]
     train(model, images, np.zeros(len(images), np.int16), phases=phases, settings=settings, world=world)
@@ -122,7 +123,7 @@ def part_seconds(
     memory, cameras = ClusterMemory(), np.zeros(len(images), np.int64)
     embeddings = torch.nn.functional.normalize(torch.randn(len(images), model.dimension), dim=1).numpy()
     memory.begin(
-        Start(
+        EpochStart(
             epoch=0, embeddings=embeddings, labels=labels, cameras=cameras, local=False, renewed=True, device=device()
         )
     )

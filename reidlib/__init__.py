@@ -1,15 +1,19 @@
 """Unsupervised re-identification: the pure functions and small modules that the pipeline's stages call.
 
-The map, in import order (each line may import the ones below it; neighbours on a line do not import each other):
+The map, in import order. A room (a line's word) may import the rooms below it; rooms of one line do not import each
+other. What lies in one room runs again together when it is edited.
 
-    training      memories, the loop, checkpoints   report    curves, ranked lists, tables        evaluation
-    features      embed a split with a model
-    labels        clusters, refinement, quality     retrieval mAP, CMC, mINP, re-ranking
-    models        backbones, pooling, embedder      images    readers, packing, augmentation, sampling
-    neighbours    exact k-NN, sparse k-reciprocal Jaccard distance
-    parquet       typed tables
-    artifacts     files and folders that appear whole or not at all        progress  one bar
-
-``params`` is the schema of params.yaml and ``compose`` writes that file from conf/; only stages read them. ``doctor``
-tells what a machine has and lacks.
+    commands    what `python -m reidlib` offers a person
+    check       all of params.yaml at once
+    training    the loop (`loop`: an epoch in one file), sessions, checkpoints, several processes
+    report      measures, pictures and tables (beside training)
+    losses      a file for each term of the loss; most are memories of clusters
+    embed       images to embeddings
+    labels      clusterings; `icsr` tells the default method      retrieval   mAP, CMC, mINP, re-ranking
+    models      backbones, pooling, necks, weight files           archives    raw archives to packed images (unzip)
+    batches     augmentation, sampling, residence                 synthetic   the renderer (synthesize)
+    images      splits, identities, another dataset beside
+    neighbours  exact k-NN, the sparse k-reciprocal Jaccard distance
+    tables      parquet, arrays, metrics on the disk
+    files       files and folders that appear whole or not at all     progress  bars     settings  values and ranges
 """

@@ -1,14 +1,17 @@
-"""One progress bar for everything that can take over two seconds: on a terminal, on standard error, gone when done."""
+"""Long work: one progress bar for it (on a terminal, on standard error, gone when done), and threads that go ahead."""
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sized
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import track
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def progress(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterator[Item]:
@@ -22,3 +25,16 @@ def progress(items: Iterable[Item], description: str, *, total: int | None = Non
         yield from items
         return
     yield from track(items, description, total=count, transient=True, console=Console(stderr=True))
+
+
+def in_parallel(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], *, most: int
+) -> Iterator[Result]:
+    """Yield ``function(item)`` in order, with at most `most` items taken ahead."""
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

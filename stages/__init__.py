@@ -1,22 +1,17 @@
 """One file per stage of the pipeline: wiring between artifacts and the library.
 
 A stage is ``main(*, name: Path, ...)``; its keyword-only paths are the options of ``python -m stages.<name>``, so that
-dvc.yaml is the only place with paths. Values come from params.yaml, through ``reidlib.params``.
+dvc.yaml is the only place with paths. Values come from params.yaml, through ``reidlib.settings``.
 """
 
 import argparse
 import faulthandler
 import inspect
-import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-
-import pandas as pd
-
-from reidlib.artifacts import atomic_file
 
 # Idle OpenMP threads sleep instead of spinning, which on a machine with other work makes training several times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -39,16 +34,15 @@ def run(main: Callable[..., None]) -> None:
         sys.exit(f"error: {error}\n({Path(frame.filename).name}:{frame.lineno})")
 
 
-def write_metrics(path: Path, metrics: Mapping[str, float]) -> None:
-    """Write one flat JSON object of finite numbers, in the order given; NaN is refused (DVC cannot compare it)."""
-    rounded = {name: round(float(value), 6) for name, value in metrics.items()}
-    whole = {name: int(value) for name, value in rounded.items() if value.is_integer()}
-    text = json.dumps(rounded | whole, indent=2, allow_nan=False)
-    with atomic_file(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a CSV that `dvc plots` and people read."""
-    with atomic_file(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+def run_in_processes(main: Callable[..., None]) -> None:
+    """Call a stage as `run`, in as many processes as REID_NPROC or torchrun's own variables (PET_...) say."""
+    processes = os.environ.get("REID_NPROC", "1")
+    if not processes.isdigit() or int(processes) < 1:
+        sys.exit(f"error: REID_NPROC: expected a number of processes, 1 or more; found {processes!r}")
+    if "WORLD_SIZE" not in os.environ and (processes != "1" or "PET_NNODES" in os.environ):
+        spec = sys.modules["__main__"].__spec__
+        assert spec is not None
+        alone = [] if "PET_NNODES" in os.environ else ["--standalone"]
+        command = ["-m", "torch.distributed.run", *alone, f"--nproc-per-node={processes}", "-m", spec.name]
+        os.execv(sys.executable, [sys.executable, *command, *sys.argv[1:]])
+    run(main)

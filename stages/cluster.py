@@ -2,29 +2,37 @@
 
 from pathlib import Path
 
-from reidlib.features import open_embeddings
-from reidlib.images.training import read_training, training_identities
-from reidlib.labels.clustering import local_clusters, local_identities
-from reidlib.labels.quality import label_counts, silhouette
-from reidlib.labels.tables import write_labels
-from reidlib.params import load_params
-from stages import run, write_metrics
+import numpy as np
+
+from reidlib.images.identities import training_identities
+from reidlib.images.split import open_training
+from reidlib.labels.identities import identity_labels
+from reidlib.labels.local import LocalLabelling, local_labels
+from reidlib.labels.pseudo_labels import PseudoLabels, write_labels
+from reidlib.labels.quality import label_counts
+from reidlib.settings import arguments, load_params
+from reidlib.tables import open_embeddings, write_metrics
+from stages import run
 
 
-def main(*, images: Path, features: Path, supervision: Path, labels: Path, metrics: Path) -> None:
+def main(*, train: Path, features: Path, supervision: Path, labels: Path, metrics: Path) -> None:
     """Cluster the initial embeddings inside each camera (or, in the recipe `supervised`, take the identities)."""
-    params = load_params()
-    ids, cameras = read_training(images, **params.cameras())
-    embeddings = open_embeddings(features / "train.npy", images=len(ids))
-    if params.cluster.method.name == "identities":
-        local = local_identities(training_identities(supervision, images), cameras)
-    else:
-        local = local_clusters(embeddings, cameras, **params.cluster.values(), seed=params.seed)
-    write_labels(labels, images=ids, cameras=cameras, labels=local.labels, embeddings=embeddings)
-    values = label_counts(local.labels)
-    if local.distances is not None:
-        values["silhouette"] = silhouette(local.distances, local.labels)
-    write_metrics(metrics, values)
+    params = load_params("name", "seed", "dataset.camera_labels", "cluster")
+    split = open_training(train, camera_labels=params["dataset"]["camera_labels"])
+    labelling = LocalLabelling(**arguments(params["cluster"], of=LocalLabelling, where="cluster"))
+    match labelling.method["name"]:
+        case "none":
+            outliers = np.full(len(split), -1, np.int32)
+            local = PseudoLabels(outliers, label_counts(outliers))
+        case "identities":
+            people = training_identities(supervision, split.ids, recipe=params["name"])
+            known = identity_labels(people, split.cameras)
+            local = PseudoLabels(known, label_counts(known))
+        case _:
+            embeddings = open_embeddings(features / "train.npy", images=len(split))
+            local = local_labels(embeddings, split.cameras, labelling=labelling, seed=params["seed"])
+    write_labels(labels, images=split.ids, labels=local.labels)
+    write_metrics(metrics, local.measures)
 
 
 if __name__ == "__main__":

@@ -1,36 +1,35 @@
-"""Packed images -> the initial network, and the initial embeddings of every split."""
+"""Packed training images -> the initial network, and the initial embeddings of them."""
 
 from pathlib import Path
 
-from reidlib.artifacts import atomic_folder
-from reidlib.features import device, initial_embeddings, write_embeddings
-from reidlib.images.packing import open_split
-from reidlib.images.table import read_index
-from reidlib.images.training import read_training
-from reidlib.models.embedder import Architecture, new_embedder, save_embedder
+from reidlib.check import check_file
+from reidlib.embed import device, initial_embeddings
+from reidlib.files import atomic_folder
+from reidlib.images.split import open_training
+from reidlib.models.architecture import Architecture
+from reidlib.models.embedder import new_embedder, save_embedder
 from reidlib.models.weights import load_weights
-from reidlib.params import load_params
-from stages import run, write_metrics
+from reidlib.settings import arguments, arguments_of_each, load_params
+from reidlib.tables import write_array, write_metrics
+from stages import run
 
 
-def main(*, images: Path, weights: Path, features: Path, metrics: Path) -> None:
-    """Load or draw the starting weights and embed every image with them."""
-    params = load_params()
-    how, index = params.extract, read_index(images)
-    _, cameras = read_training(images, index=index, **params.cameras())
-    architecture = Architecture(**params.model.values(), cameras=int(cameras.max()) + 1)
-    model = new_embedder(architecture, seed=params.seed)
-    load_weights(model, how.weights, folder=weights, strict=how.strict)
-    model.to(device())
+def main(*, train: Path, weights: Path, features: Path, metrics: Path) -> None:
+    """Load or draw the starting weights and embed every training image with them."""
+    check_file()
+    params = load_params("seed", "dataset.camera_labels", "model", "extract")
+    split = open_training(train, camera_labels=params["dataset"]["camera_labels"])
+    start, initial = arguments_of_each(
+        params["extract"], of=[load_weights, initial_embeddings], where="extract", given=("folder",)
+    )
+    shape = arguments(params["model"], of=Architecture, where="model", given=("cameras",))
+    model = new_embedder(Architecture(**shape, cameras=int(split.cameras.max()) + 1), seed=params["seed"])
+    load_weights(model, folder=weights, **start)
+    embeddings = initial_embeddings(model.to(device()), split.images, **initial)
     with atomic_folder(features) as folder:
         save_embedder(model, folder / "model.safetensors")
-        for split in index["split"].unique():
-            embeddings = initial_embeddings(
-                model, open_split(images, split), descriptor=how.descriptor, batch_size=how.batch_size
-            )
-            write_embeddings(folder / f"{split}.npy", embeddings)
-        index.to_parquet(folder / "rows.parquet", index=False)
-    write_metrics(metrics, {"images": len(index), "dimension": embeddings.shape[1]})
+        write_array(folder / "train.npy", embeddings)
+    write_metrics(metrics, {"images": len(split), "dimension": embeddings.shape[1]})
 
 
 if __name__ == "__main__":

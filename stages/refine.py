@@ -2,31 +2,31 @@
 
 from pathlib import Path
 
-from reidlib.features import device, embed, open_embeddings
-from reidlib.images.packing import open_split
-from reidlib.images.training import read_training, training_identities
-from reidlib.labels.tables import read_labels, write_labels
-from reidlib.params import load_params
-from reidlib.training.labellers import GlobalLabelling, global_labels, identity_labels
-from stages import run, write_metrics
-from stages.training import starting_network
+from reidlib.images.identities import training_identities
+from reidlib.images.split import open_training
+from reidlib.labels.icsr import global_labelling, global_labels
+from reidlib.labels.identities import identity_labels
+from reidlib.labels.pseudo_labels import PseudoLabels, read_labels, write_labels
+from reidlib.labels.quality import label_measures
+from reidlib.settings import load_params
+from reidlib.tables import open_embeddings, write_metrics
+from stages import run
 
 
-def main(*, images: Path, features: Path, intra: Path, supervision: Path, labels: Path, metrics: Path) -> None:
+def main(*, train: Path, features: Path, intra: Path, supervision: Path, labels: Path, metrics: Path) -> None:
     """Cluster all cameras' embeddings together and refine the clusters (or, if supervised, take the identities)."""
-    params = load_params()
-    ids, cameras = read_training(images, **params.cameras())
-    local = read_labels(intra / "labels.parquet", images=ids)
-    if params.train_inter.start_from == "initial":  # of the descriptor, which from random weights beats the network
-        embeddings = open_embeddings(features / "train.npy", images=len(ids))
+    params = load_params("name", "seed", "dataset.camera_labels", "refine", "train_inter.start_from")
+    split = open_training(train, camera_labels=params["dataset"]["camera_labels"])
+    labelling = global_labelling(params)
+    if labelling.method["name"] == "identities":
+        known = identity_labels(training_identities(supervision, split.ids, recipe=params["name"]))
+        refined = PseudoLabels(known, label_measures(known, split.cameras))
     else:
-        embeddings = embed(starting_network(params, features, intra).to(device()), open_split(images, "train"))
-    labelling = GlobalLabelling(**params.global_labelling())
-    if params.refine.method.name == "identities":
-        refined = identity_labels(training_identities(supervision, images), cameras)
-    else:
-        refined = global_labels(embeddings, local, cameras, labelling=labelling, seed=params.seed)
-    write_labels(labels, images=ids, cameras=cameras, labels=refined.labels, embeddings=embeddings)
+        start = {"intra": intra, "initial": features}[params["train_inter"]["start_from"]]
+        embeddings = open_embeddings(start / "train.npy", images=len(split))
+        local = read_labels(intra / "labels.parquet", images=split.ids)
+        refined = global_labels(embeddings, local, split.cameras, labelling=labelling, seed=params["seed"])
+    write_labels(labels, images=split.ids, labels=refined.labels)
     write_metrics(metrics, refined.measures)
 
 

@@ -2,19 +2,20 @@
 
 from pathlib import Path
 
-from reidlib.artifacts import atomic_folder
-from reidlib.images.snapshots import Look
-from reidlib.images.synthetic import synthesize
-from reidlib.params import load_params
+from reidlib.files import atomic_folder
+from reidlib.settings import arguments, load_params
+from reidlib.synthetic.dataset import synthesize
+from reidlib.synthetic.snapshots import Look
 from stages import run
 
 
 def main(*, raw: Path) -> None:
     """Render the synthetic archive into the folder of raw archives."""
-    values = load_params().synthesize.values()
-    look = Look(**values.pop("look"))
+    values = load_params("synthesize")["synthesize"]
+    look = Look(**arguments(values.pop("look", {}), of=Look, where="synthesize.look"))
+    settings = arguments(values, of=synthesize, where="synthesize", given=("look",))
     with atomic_folder(raw) as folder:
-        synthesize(folder / "synthetic.zip", look=look, **values)
+        synthesize(folder / "synthetic.zip", look=look, **settings)
 
 
 if __name__ == "__main__":

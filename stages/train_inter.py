@@ -1,40 +1,40 @@
 """Network to go on from + refined global labels -> the final network, its labels, curves."""
 
-from dataclasses import replace
 from pathlib import Path
 
-from reidlib.features import open_embeddings
-from reidlib.images.packing import open_split
-from reidlib.images.training import read_training, with_source
-from reidlib.labels.tables import read_labels
-from reidlib.params import load_params
-from reidlib.training.inter import train_across
-from stages import write_metrics
-from stages.training import across, run_training, save_training, settings, starting_network, training
+from reidlib.check import check_file
+from reidlib.images.source import with_source
+from reidlib.images.split import open_training
+from reidlib.labels.pseudo_labels import read_labels
+from reidlib.models.embedder import load_embedder
+from reidlib.settings import load_params
+from reidlib.tables import open_embeddings, write_metrics
+from reidlib.training import loop
+from reidlib.training.phases import read_across
+from reidlib.training.results import save_training, trained_by
+from reidlib.training.session import session
+from stages import run_in_processes
 
 
-def main(
-    *, images: Path, features: Path, intra: Path, labels: Path, teacher: Path, source_images: Path, scratch: Path,
-    source_identities: Path, inter: Path, curves: Path, metrics: Path,
-) -> None:  # fmt: skip
+def main(*, train: Path, features: Path, intra: Path, labels: Path, teacher: Path, source_images: Path,
+         source_identities: Path, scratch: Path, inter: Path, curves: Path, metrics: Path) -> None:  # fmt: skip
     """Train across cameras on global labels, clustered and refined anew each epoch."""
-    params = load_params()
-    ids, cameras = read_training(images, **params.cameras())
-    first, local = (read_labels(path, images=ids) for path in (labels, intra / "labels.parquet"))
-    crops, model, own = open_split(images, "train"), starting_network(params, features, intra), len(ids)
-    how, inputs = across(params, settings(params, params.train_inter)), [images, features, intra, labels]
-    if "teacher" in how.phase["loss"]:
-        how, inputs = replace(how, teacher=open_embeddings(teacher, images=own)), [*inputs, teacher]
-    if params.source.name != "none":
-        inputs += [source_images, source_identities]
-        crops, cameras, source = with_source(crops, cameras, source_images, source_identities, **params.cameras())
-        how = replace(how, source=source)
-    with training(params, scratch, inputs=inputs, values=[repr(how), params.train_inter.start_from]) as (world, saved):
-        trained = train_across(model, crops, cameras, first, local, replace(how, world=world, checkpoints=saved))
+    params = load_params("seed", "dataset.camera_labels", "augment", "cluster", "compute", "refine", "source.name",
+                         "train_inter", "train_intra")  # fmt: skip
+    split = open_training(train, camera_labels=params["dataset"]["camera_labels"])
+    first, local = read_labels(labels, images=split.ids), read_labels(intra / "labels.parquet", images=split.ids)
+    images, cameras, people = with_source(split, source_images, source_identities, name=params["source"]["name"])
+    phases, settings, start_from = read_across(params, first, local, split.cameras, people)
+    start = {"intra": intra / "model_0.safetensors", "initial": features / "model.safetensors"}[start_from]
+    model, taught = load_embedder(start), open_embeddings(teacher, images=len(split))
+    inputs = [train, features, intra, labels, teacher, source_images, source_identities]
+    with session(scratch, inputs=inputs, params=params, check=check_file) as (world, saved):
+        history = loop.train(model, images, cameras, phases=phases, settings=settings, world=world, checkpoints=saved,
+                             teacher=taught)  # fmt: skip
         if world.first:
-            save_training(trained, inter, curves, images=ids, cameras=cameras[:own], crops=crops[:own])
-            write_metrics(metrics, trained.last_epoch())
+            save_training(trained_by(model, history, images=len(split)), inter, curves, images=split.ids)
+            write_metrics(metrics, history.curves[-1])
 
 
 if __name__ == "__main__":
-    run_training(main)
+    run_in_processes(main)

@@ -1,35 +1,40 @@
-"""Initial network + local labels -> network(s) trained inside cameras, better local labels, curves."""
+"""Initial network + local labels -> network(s) trained inside cameras, better local labels, embeddings, curves."""
 
-from dataclasses import replace
 from pathlib import Path
 
-from reidlib.images.packing import open_split
-from reidlib.images.training import read_training
-from reidlib.labels.tables import read_labels
-from reidlib.models.embedder import load_embedder
-from reidlib.params import load_params
-from reidlib.training.intra import SHARING, Inside
-from stages import write_metrics
-from stages.training import run_training, save_training, settings, training
+from reidlib.check import check_file
+from reidlib.images.split import open_training
+from reidlib.labels.pseudo_labels import leave_labels, read_labels
+from reidlib.settings import load_params
+from reidlib.tables import write_metrics
+from stages import run_in_processes
 
 
-def main(
-    *, images: Path, features: Path, labels: Path, scratch: Path, intra: Path, curves: Path, metrics: Path
-) -> None:
-    """Train on local labels, re-made each epoch, and keep those of the best epoch."""
-    params = load_params()
-    section, loop = params.train_intra, settings(params, params.train_intra)
-    ids, cameras = read_training(images, **params.cameras())
-    crops, first = open_split(images, "train"), read_labels(labels, images=ids)
-    model, inputs = load_embedder(features / "model.safetensors"), [images, features, labels]
-    how = Inside(clustering=params.cluster.values(), keep=section.keep, phase=section.phase_values(), settings=loop)
-    with training(params, scratch, inputs=inputs, values=[repr(how), section.sharing]) as (world, saved):
-        how = replace(how, world=world, checkpoints=saved)
-        trained = SHARING[section.sharing](model, crops, cameras, first, how)
+def main(*, train: Path, features: Path, labels: Path, scratch: Path, intra: Path, curves: Path, metrics: Path) -> None:
+    """Train on local labels, made anew each epoch, and keep those of the best epoch; without epochs, keep these."""
+    params = load_params("seed", "dataset.camera_labels", "augment", "cluster", "compute", "train_intra")
+    split = open_training(train, camera_labels=params["dataset"]["camera_labels"])
+    first = read_labels(labels, images=split.ids)
+    if params["train_intra"]["epochs"] == 0:
+        leave_labels(intra, curves, images=split.ids, labels=first)
+        write_metrics(metrics, {"models": 0})
+        return
+    # torch takes seconds to load, which a recipe without this stage need not wait for
+    from reidlib.embed import embed_together
+    from reidlib.models.embedder import load_embedder
+    from reidlib.training.intra import read_inside, train_inside
+    from reidlib.training.results import save_training
+    from reidlib.training.session import session
+
+    model = load_embedder(features / "model.safetensors")
+    with session(scratch, inputs=[train, features, labels], params=params, check=check_file) as (world, checkpoints):
+        inside = read_inside(params, world=world, checkpoints=checkpoints)
+        trained = train_inside(model, split.images, split.cameras, first, inside)
         if world.first:
-            save_training(trained, intra, curves, images=ids, cameras=cameras, crops=crops, name="model_{}")
-            write_metrics(metrics, {"models": len(trained.models)} | trained.summary())
+            arrays = {"train.npy": embed_together(trained.models, split.images)}
+            save_training(trained, intra, curves, images=split.ids, name="model_{}", arrays=arrays)
+            write_metrics(metrics, trained.summary())
 
 
 if __name__ == "__main__":
-    run_training(main)
+    run_in_processes(main)

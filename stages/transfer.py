@@ -2,24 +2,26 @@
 
 from pathlib import Path
 
-from reidlib.evaluation import Reranking, retrieval_report
-from reidlib.features import embed_together
-from reidlib.images.packing import open_split
-from reidlib.images.table import read_identities, read_index
+from reidlib.embed import embed_together
+from reidlib.images.identities import read_identities
+from reidlib.images.split import open_split
 from reidlib.models.embedder import load_embedders
-from reidlib.params import load_params
-from stages import run, write_metrics
+from reidlib.report.measures import retrieval_report
+from reidlib.settings import arguments, load_params
+from reidlib.tables import write_metrics
+from stages import run
 
 
-def main(*, inter: Path, images: Path, identities: Path, metrics: Path) -> None:
+def main(*, inter: Path, query: Path, gallery: Path, identities: Path, metrics: Path) -> None:
     """Measure the final network on a dataset that it was not trained on; nothing is adapted to it."""
-    params = load_params()
-    index, models = read_index(images), load_embedders(inter)
-    who, sides = read_identities(identities, index), sorted({"query", "gallery"} & set(index["split"]))
-    crops = {side: open_split(images, side) for side in sides}
-    embedded = {side: embed_together(models, crops[side], flip=params.evaluate.flip) for side in sides}
-    reranking = Reranking(**params.evaluate.reranking.values()) if params.evaluate.reranking else None
-    found = retrieval_report(index, who, {"inter": embedded}, reranking=reranking, ranked_queries=0)
+    params = load_params("embed", "evaluate.reranking")
+    settings = arguments(params["embed"], of=embed_together, where="embed")
+    sides = {"query": open_split(query), "gallery": open_split(gallery)}
+    models = load_embedders(inter)
+    embedded = {name: embed_together(models, split.images, **settings) for name, split in sides.items()}
+    known = read_identities(identities)
+    retrieval = params["evaluate"] | {"ranked_queries": 0}
+    found = retrieval_report(sides["query"], sides["gallery"], known, {"inter": embedded}, **retrieval)
     if not found.results:
         raise ValueError(
             f"{identities}: expected known identities of queries and of the gallery, found none: nothing can be "

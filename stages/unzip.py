@@ -1,16 +1,18 @@
-"""The raw archive -> packed images with their index, and the identities that only evaluate may see."""
+"""The raw archive -> the packed images of each split, and the identities that only evaluate may see."""
 
 from pathlib import Path
 
-from reidlib.images.unpacking import unpack
-from reidlib.params import load_params
-from stages import run, write_metrics
+from reidlib.archives.unpacking import unpack
+from reidlib.settings import arguments, load_params
+from reidlib.tables import write_metrics
+from stages import run
 
 
 def main(*, raw: Path, images: Path, identities: Path, metrics: Path) -> None:
-    """The raw archive -> packed images with their index, and the identities that only evaluate may see."""
-    params = load_params()
-    figures = unpack(raw, images, identities, reader=params.dataset.reader, **dict(params.unzip))
+    """The raw archive -> the packed images of each split, and the identities that only evaluate may see."""
+    params = load_params("dataset.reader", "unzip")
+    settings = arguments(params["unzip"], of=unpack, where="unzip", given=("reader",))
+    figures = unpack(raw, images, identities, reader=params["dataset"]["reader"], **settings)
     write_metrics(metrics, figures)
 
 

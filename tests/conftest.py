@@ -12,7 +12,7 @@ import reidlib
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(reidlib.__path__, "reidlib.")
-    if not module.ispkg and not module.name.endswith("kernels") and not module.name.startswith("reidlib.params")
+    if not module.ispkg and not module.name.endswith("kernels")
 ]
 
 checker = types.ModuleType("reidlib_typechecker")  # the hook takes the checker by its name

@@ -13,13 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from reidlib.features import open_embeddings
-from reidlib.images.archive import list_archive
-from reidlib.images.packing import decode, open_array
-from reidlib.images.table import INDEX, read_identities, read_index
-from reidlib.labels.tables import read_labels
-from reidlib.models.embedder import Architecture, load_embedder, new_embedder
+from reidlib.archives.archive import list_archive
+from reidlib.archives.decode import decode
+from reidlib.images.identities import read_identities
+from reidlib.images.split import PIXELS_FILE, ROWS, ROWS_FILE, open_pixels, open_split, read_rows
+from reidlib.labels.pseudo_labels import read_labels
+from reidlib.models.architecture import Architecture
+from reidlib.models.embedder import load_embedder, new_embedder
 from reidlib.models.weights import load_weights
+from reidlib.tables import open_embeddings
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*ROOT.glob("reidlib/**/*.py"), *ROOT.glob("stages/*.py")])
@@ -67,14 +69,14 @@ class Payload:
 
 
 def weights(path: Path) -> None:
-    load_weights(new_embedder(SMALL, seed=0), path.name, folder=path.parent)
+    load_weights(new_embedder(SMALL, seed=0), weights=path.name, folder=path.parent)
 
 
 LOADERS: dict[str, tuple[str, Callable[[Path], object]]] = {
-    "packed images": ("train.npy", open_array),
+    "packed images": (PIXELS_FILE, open_pixels),
     "embeddings": ("train.npy", lambda path: open_embeddings(path, images=1)),
-    "index": ("index.parquet", lambda path: read_index(path.parent)),
-    "identities": ("identities.parquet", lambda path: read_identities(path, pd.DataFrame({"image": IDS}))),
+    "rows": (ROWS_FILE, lambda path: read_rows(path.parent)),
+    "identities": ("identities.parquet", lambda path: read_identities(path, among=IDS)),
     "labels": ("labels.parquet", lambda path: read_labels(path, images=IDS)),
     "embedder": ("model.safetensors", load_embedder),
     "weights as safetensors": ("w.safetensors", weights),
@@ -110,10 +112,10 @@ def test_a_pickle_in_place_of_a_file_does_not_run(tmp_path: Path, loader: str, p
 def test_a_pickled_type_in_a_parquet_does_not_run(tmp_path: Path) -> None:
     """Arrow once rebuilt Python types from pickles in a table's schema [CVE-2023-47248]."""
     payload = Payload(tmp_path / "ran")
-    data = {"image": ["0" * 16], "split": ["train"], "row": [0], "camera": [0], "tracklet": [-1], "frame": [-1]}
+    data = {"image": ["0" * 16], "camera": [0], "tracklet": [-1], "frame": [-1]}
     marks = {b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": pickle.dumps(payload)}
-    fields = [pa.field(name, kind, metadata=marks) for name, kind in INDEX.items()]
-    pq.write_table(pa.table(data, schema=pa.schema(fields)), tmp_path / "index.parquet")
-    np.save(tmp_path / "train.npy", np.zeros((1, 2, 1, 3), np.uint8))
-    read_index(tmp_path)
+    fields = [pa.field(name, kind, metadata=marks) for name, kind in ROWS.items()]
+    pq.write_table(pa.table(data, schema=pa.schema(fields)), tmp_path / ROWS_FILE)
+    np.save(tmp_path / PIXELS_FILE, np.zeros((1, 2, 1, 3), np.uint8))
+    open_split(tmp_path)
     assert not payload.flag.exists()

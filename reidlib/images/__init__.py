@@ -1,1 +1,1 @@
-"""Archives, tables, packed images, augmentation and sampling."""
+"""Splits of a dataset as `unzip` leaves them, the identities apart, and another dataset beside one's own."""

@@ -1,21 +1,24 @@
 """Bottom-up clustering: every image its own cluster at first, a share of them merged in each round of training."""
 
+from typing import Annotated
+
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Int32, Int64
+from pydantic import Field
 
 from reidlib.labels import kernels
 from reidlib.labels.graphs import Distances, graph_arrays
 from reidlib.labels.numbering import number_clusters, separate_outliers
-from reidlib.schema import NotNegative, Share
+from reidlib.settings import NotNegative, Share
 
 
 def bottom_up(
     distances: Distances,
     *,
     previous: Int[np.ndarray, "n"] | None = None,
-    merge_share: Share = 0.05,
+    merge_share: Annotated[float, Field(gt=0, lt=1)] = 0.05,
     size_weight: NotNegative = 0.003,
-    start_share: Share = 0.5,
+    start_share: Annotated[float, Field(gt=0, lt=1)] = 0.5,
     end_share: Share = 0.95,
 ) -> Int32[np.ndarray, "n"]:
     """One round of bottom-up clustering: the closest clusters of the round before are merged [Lin et al., AAAI 2019].
@@ -55,7 +58,7 @@ def bottom_up(
     step = max(1, round(merge_share * n))
     wanted = min(round(end_share * n), round(start_share * n) if previous is None else merged + step)
     while merged < wanted:
-        clusters = _merged(clusters, *pairs, size_weight=size_weight, merges=min(step, wanted - merged))
+        clusters = _merge(clusters, *pairs, size_weight=size_weight, merges=min(step, wanted - merged))
         before, merged = merged, n - _count(clusters)
         if merged == before:
             break  # no stored pair is left between clusters
@@ -72,7 +75,7 @@ def _upper_pairs(
     return rows[upper], columns[upper], values[upper]
 
 
-def _merged(
+def _merge(
     clusters: Int64[np.ndarray, "n"],
     rows: Int32[np.ndarray, "pairs"],
     columns: Int32[np.ndarray, "pairs"],

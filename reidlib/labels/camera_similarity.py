@@ -1,16 +1,13 @@
 """IIDS: images of two cameras are alike where all cameras' own clusters see them alike."""
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float32, Int, Int32
-from scipy.special import logsumexp
-from torch import Tensor
 
 from reidlib.labels import kernels
+from reidlib.labels.centres import class_cameras, cluster_centres
 from reidlib.labels.numbering import number_clusters
-from reidlib.labels.quality import cluster_centres
-from reidlib.neighbours.blocks import Array, each_block
-from reidlib.neighbours.search import Neighbours, Search
+from reidlib.neighbours.blocks import each_block
+from reidlib.neighbours.search import Neighbours
 
 CANDIDATES = 3  # for each neighbour that is asked for
 TEMPERATURE = 0.05
@@ -18,44 +15,43 @@ CLUSTERS = 1024  # whose probabilities are held at once
 
 
 def candidates_needed(k: int, *, images: int) -> int:
-    """How many neighbours the inner search of ``with_camera_similarity`` is asked for, where it is asked for k."""
+    """Return how many nearest rows `nearer_across_cameras` chooses among, where it is asked for k."""
     return min(CANDIDATES * k, images)
 
 
-def with_camera_similarity(
-    search: Search, local_labels: Int[np.ndarray, "n"], cameras: Int[np.ndarray, "n"], *, weight: float
-) -> Search:
-    """A search by distance 1 - cosine - weight · J on pairs of two cameras [Xuan & Zhang, TPAMI 2022], J as below.
+def nearer_across_cameras(
+    embeddings: Float[np.ndarray, "n d"],
+    neighbours: Neighbours,
+    local_labels: Int[np.ndarray, "n"],
+    cameras: Int[np.ndarray, "n"],
+    *,
+    weight: float,
+    k: int,
+) -> Neighbours:
+    """Return the k nearest by distance 1 - cosine - weight · J on pairs of two cameras [Xuan & Zhang, TPAMI 2022].
 
-    The nearest are chosen among ``candidates_needed`` rows, those of the largest cosine; rows beyond them, which J
-    would have to lift by more than weight at most, are not looked at. Nothing of size n × n is made.
+    They are chosen among the `candidates_needed` rows of the largest cosine; rows beyond them, which J (see
+    `camera_similarity`) would have to lift by more than weight at most, are not looked at. Nothing of size n × n is
+    made.
 
     Deviation: J decides who the neighbours are, in which order; the similarities returned are the plain cosines, so
-    that the weights of the Jaccard distance are those of the embeddings on every device.
+    that the weights of the Jaccard distance are those of the embeddings.
 
-    The local labels are clusters inside cameras, unique over them, -1 = outlier; weight is the paper's μ,
-    .01 · (1 - round / 40)^.6, and 0 gives the plain search. `search` finds the candidates (``remembered(found)`` where
-    they were searched before); ties are in their order.
-
-    Returns:
-        search(embeddings, k=k), of the rows that labels and cameras are of.
+    Args:
+        embeddings: unit-norm rows.
+        neighbours: `candidates_needed` nearest rows of each or more, itself first; ties keep their order.
+        local_labels: clusters inside cameras, unique over them, -1 = outlier.
+        cameras: of the rows.
+        weight: the paper's μ, .01 · (1 - round / 40)^.6; 0 gives the nearest as they are.
+        k: how many to choose.
     """
-
-    def similar(embeddings: Float[Array, "n d"], /, *, k: int) -> Neighbours:
-        if len(embeddings) != len(cameras):
-            raise ValueError(f"camera similarity: {len(cameras)} cameras are known, asked for {len(embeddings)} rows")
-        found = search(embeddings, k=candidates_needed(k, images=len(embeddings)))
-        similarities, indices = (torch.as_tensor(part).numpy(force=True) for part in found)
-        shared = camera_similarity(torch.as_tensor(embeddings).numpy(force=True), indices, local_labels, cameras)
-        closeness = similarities + np.float32(weight) * shared
-        closeness[:, 0] = np.inf  # itself
-        order = np.argsort(-closeness, axis=1, kind="stable")[:, :k]
-        chosen = [np.take_along_axis(part, order, axis=1) for part in (similarities, indices)]
-        if isinstance(embeddings, Tensor):
-            return Neighbours(*(torch.as_tensor(part, device=embeddings.device) for part in chosen))
-        return Neighbours(*chosen)
-
-    return similar
+    count = candidates_needed(k, images=len(embeddings))
+    similarities, indices = (np.ascontiguousarray(part[:, :count]) for part in neighbours)
+    shared = camera_similarity(embeddings, indices, local_labels, cameras)
+    closeness = similarities + np.float32(weight) * shared
+    closeness[:, 0] = np.inf  # itself
+    order = np.argsort(-closeness, axis=1, kind="stable")[:, :k]
+    return Neighbours(*(np.take_along_axis(part, order, axis=1) for part in (similarities, indices)))
 
 
 def camera_similarity(
@@ -79,17 +75,20 @@ def camera_similarity(
     Raises:
         ValueError: where a local cluster spans cameras.
     """
-    clusters, owners = _clusters_by_camera(local_labels, cameras)
+    clusters = number_clusters(local_labels)
+    owners = class_cameras(clusters, cameras)
+    if len(owners) == 0:
+        return np.zeros(indices.shape, dtype=np.float32)
     rows = np.ascontiguousarray(embeddings, dtype=np.float32)
     indices = np.ascontiguousarray(indices)
     centres = cluster_centres(rows, clusters) / np.float32(TEMPERATURE)
     sums = np.zeros(indices.shape, dtype=np.float32)
     classifiers = np.unique(owners)
     for camera in classifiers:
-        own = centres[np.searchsorted(owners, camera) : np.searchsorted(owners, camera, side="right")]
-        totals = _log_totals(rows, own)
-        for start in range(0, len(own), CLUSTERS):
-            probabilities = rows @ own[start : start + CLUSTERS].T
+        classes = centres[owners == camera]
+        totals = _log_totals(rows, classes)
+        for start in range(0, len(classes), CLUSTERS):
+            probabilities = rows @ classes[start : start + CLUSTERS].T
             probabilities -= totals[:, None]
             np.exp(probabilities, out=probabilities)
 
@@ -100,27 +99,10 @@ def camera_similarity(
     return sums / np.maximum(2 * len(classifiers) - sums, np.finfo(np.float32).tiny)
 
 
-def _clusters_by_camera(
-    local_labels: Int[np.ndarray, "n"], cameras: Int[np.ndarray, "n"]
-) -> tuple[Int32[np.ndarray, "n"], Int[np.ndarray, "clusters"]]:
-    """The labels numbered camera by camera, and each cluster's camera, ascending."""
-    order = np.argsort(cameras, kind="stable")
-    clusters = np.empty(len(order), dtype=np.int32)
-    clusters[order] = number_clusters(local_labels[order])
-    clustered = clusters >= 0
-    owners = np.zeros(int(clusters.max(initial=-1)) + 1, dtype=np.int64)
-    owners[clusters[clustered]] = cameras[clustered]
-    strays = np.flatnonzero(clustered)[owners[clusters[clustered]] != cameras[clustered]]
-    if len(strays):
-        raise ValueError(
-            f"camera similarity: expected clusters inside cameras, found local label {local_labels[strays[0]]} on "
-            "several; pass the labels of local_clusters"
-        )
-    return clusters, owners
-
-
 def _log_totals(rows: Float32[np.ndarray, "n d"], centres: Float32[np.ndarray, "c d"]) -> Float32[np.ndarray, "n"]:
     """The logarithm of each row's softmax denominator over these centres."""
+    from scipy.special import logsumexp  # a tenth of a second, for this one method
+
     step = max(1, (CLUSTERS << 12) // len(centres))
     blocks = [logsumexp(rows[start : start + step] @ centres.T, axis=1) for start in range(0, len(rows), step)]
     return np.concatenate(blocks).astype(np.float32)

@@ -1,73 +1,43 @@
 """DBSCAN on the sparse distance graph, and an eps chosen from the data."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Int32
+from pydantic import Field
+from scipy import sparse
 
-from reidlib.labels import kernels
-from reidlib.labels.graphs import Distances, graph_arrays, kth_distances, pair_quantile
+from reidlib.labels.graphs import Distances, graph_arrays, kth_distances
+from reidlib.settings import Count
 
-LEAST_EPS = 1e-6
-GREATEST_EPS = float(np.nextafter(np.float32(1), np.float32(0)))
 AUTO_EPS_RANGE = (0.4, 0.7)
+Eps = Annotated[float, Field(gt=0, lt=1)] | Literal["auto"]
 
 
-def dbscan(
-    distances: Distances,
-    *,
-    min_samples: int,
-    eps: float | int | Literal["auto"] | None = None,
-    quantile: float | int | None = None,
-) -> Int32[np.ndarray, "n"]:
-    """Density clusters [Ester et al., KDD 1996] of the pairs within ``eps``.
+def dbscan(distances: Distances, *, min_samples: Count, eps: Eps) -> Int32[np.ndarray, "n"]:
+    """Density clusters [Ester et al., KDD 1996] of the pairs within ``eps``, by scikit-learn on the sparse graph.
 
-    The labels (-1 = outlier), their numbers included, are those of scikit-learn's DBSCAN(metric="precomputed") on the
-    dense matrix of the same float32 distances: clusters are numbered in the order of their first core points. Time and
-    memory grow with the stored pairs.
+    Clusters are numbered in the order of their first core points; -1 = outlier. The pairs beyond eps, as float32, are
+    left out beforehand, so that memory and time grow with those within.
 
     Args:
         distances: the sparse graph; it must hold every pair within eps.
         min_samples: rows within eps, itself included, that make a row a core point.
-        eps: a distance in (0, 1), or "auto" (see ``choose_eps``). Exactly one of eps and quantile.
-        quantile: eps as a quantile of all pairwise distances.
-
-    Raises:
-        ValueError: as ``resolve_eps``.
+        eps: a distance in (0, 1), or "auto" (see ``choose_eps``).
     """
-    eps = resolve_eps(distances, min_samples=min_samples, eps=eps, quantile=quantile)
+    from sklearn.cluster import DBSCAN
+
+    radius = np.float32(resolve_eps(distances, min_samples=min_samples, eps=eps))
     starts, columns, values = graph_arrays(distances)
-    core = kernels.core_points(starts, columns, values, np.float32(eps), min_samples)
-    return kernels.dbscan(starts, columns, values, np.float32(eps), core)
+    within = np.flatnonzero(values <= radius)
+    nothing = np.zeros(len(within), np.float32)  # distances as good as any within eps, and need not be sorted
+    near = sparse.csr_array((nothing, columns[within], np.searchsorted(within, starts)), shape=distances.shape)
+    return DBSCAN(eps=1.0, min_samples=min_samples, metric="precomputed").fit(near).labels_.astype(np.int32)
 
 
-def resolve_eps(
-    distances: Distances,
-    *,
-    min_samples: int,
-    eps: float | int | Literal["auto"] | None = None,
-    quantile: float | int | None = None,
-) -> float:
-    """The eps that the settings mean on this graph: itself, chosen ("auto"), or a quantile.
-
-    A quantile that falls on distance 0 or 1 gives the nearest eps inside: duplicates alone, or every stored pair.
-
-    Raises:
-        ValueError: where not exactly one of the two is given, or eps is outside (0, 1): pairs at 1 are not stored.
-    """
-    if (eps is None) == (quantile is None):
-        raise ValueError(f"dbscan: expected exactly one of eps and quantile, found eps={eps}, quantile={quantile}")
-    if min_samples < 1:
-        raise ValueError(f"dbscan: min_samples: expected at least 1, found {min_samples}")
-    if eps == "auto":
-        return choose_eps(distances, min_samples=min_samples)
-    if isinstance(eps, str):
-        raise ValueError(f"dbscan: eps: expected a distance in (0, 1) or 'auto', found {eps!r}")
-    if eps is not None:
-        if not 0 < eps < 1:
-            raise ValueError(f"dbscan: eps: expected a distance in (0, 1), found {eps}; unrelated pairs are all at 1")
-        return float(eps)
-    return min(max(pair_quantile(distances, quantile=quantile or 0.0), LEAST_EPS), GREATEST_EPS)
+def resolve_eps(distances: Distances, *, min_samples: int, eps: Eps) -> float:
+    """The eps that the setting means on this graph: itself, or chosen ("auto")."""
+    return choose_eps(distances, min_samples=min_samples) if eps == "auto" else float(eps)
 
 
 def choose_eps(distances: Distances, *, min_samples: int) -> float:

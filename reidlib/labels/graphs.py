@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
-from torch import Tensor
 
 from reidlib.labels import kernels
-from reidlib.neighbours.blocks import Array, each_block
+from reidlib.neighbours.blocks import each_block
+from reidlib.neighbours.rows import read_only
 
 Distances = sparse.csr_array | sparse.csr_matrix
 
@@ -69,7 +69,7 @@ def pair_quantile(distances: Distances, *, quantile: float | int) -> float:
     return lower + (upper - lower) * (position - below)
 
 
-def blended(distances: Distances, embeddings: Float[Array, "n d"], *, original_weight: float) -> sparse.csr_array:
+def blend(distances: Distances, embeddings: Float[np.ndarray, "n d"], *, original_weight: float) -> sparse.csr_array:
     """(1 - λ) · Jaccard + λ · (1 - cosine), the original distance cut to [0, 1] [Zhong et al., CVPR 2017].
 
     Deviation: pairs that the graph does not store stay at 1, where the paper blends 1 with their original distance; so
@@ -86,8 +86,7 @@ def blended(distances: Distances, embeddings: Float[Array, "n d"], *, original_w
     if original_weight == 0:
         return sparse.csr_array(distances)
     starts, columns, values = graph_arrays(distances)
-    host = embeddings.numpy(force=True) if isinstance(embeddings, Tensor) else embeddings
-    rows = np.ascontiguousarray(host, dtype=np.float32)
+    rows = read_only(embeddings)
     result = np.empty_like(values)
     each_block(lambda *block: kernels.blend(starts, columns, values, rows, original_weight, *block, result), len(rows))
     return sparse.csr_array((result, distances.indices, distances.indptr), shape=distances.shape)

@@ -2,24 +2,24 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int32
+from jaxtyping import Int32
+from pydantic import Field
 
 from reidlib.labels.numbering import number_clusters
-from reidlib.neighbours.blocks import Array
-from reidlib.neighbours.search import Search, nearest
+from reidlib.neighbours.search import Neighbours
+from reidlib.settings import Count
 
 
 def infomap(
-    embeddings: Float[Array, "n d"],
+    neighbours: Neighbours,
     *,
     seed: int,
-    k1: int = 15,
-    min_similarity: float | int = 0.5,
-    smallest: int = 5,
-    search: Search = nearest,
+    k1: Annotated[int, Field(ge=2)] = 15,
+    min_similarity: Annotated[float, Field(gt=0, le=1)] = 0.5,
+    smallest: Count = 5,
 ) -> Int32[np.ndarray, "n"]:
     """Communities of the directed k-NN graph by the two-level map equation [Rosvall & Bergstrom, PNAS 2008].
 
@@ -27,16 +27,12 @@ def infomap(
     published codes) whose cosine similarity is at least min_similarity; the weight is the similarity.
 
     Clusters of fewer members than `smallest` are outliers, -1 (the published codes drop those of at most 4); labels are
-    numbered by first appearance. `seed` is of Infomap's moves; `search` finds the k1 neighbours of the unit-norm rows.
-
-    Raises:
-        ValueError: where min_similarity is not in (0, 1].
+    numbered by first appearance. `seed` is of Infomap's moves; `neighbours` are the k1 nearest of each row or more,
+    itself first.
     """
     from infomap import Infomap
 
-    if not 0 < min_similarity <= 1:
-        raise ValueError(f"infomap: min_similarity: expected a cosine similarity in (0, 1], found {min_similarity}")
-    similarities, indices = (torch.as_tensor(found).numpy(force=True) for found in search(embeddings, k=k1))
+    similarities, indices = (part[:, :k1] for part in neighbours)
     n, k = indices.shape
     source = np.repeat(np.arange(n, dtype=np.int32), k)
     target = indices.reshape(-1)

@@ -1,4 +1,4 @@
-"""Numba kernels over CSR distance graphs: DBSCAN, k-th distances, silhouette, blending, merges; and over pairs of rows.
+"""Numba kernels over CSR distance graphs: k-th distances, silhouette, blending, merges; and over pairs of rows.
 
 Graphs are (starts int64, columns int32, values float32). The parallel loop and those that take a range of rows write
 one row at a time, so results do not depend on the number of threads; the others read memory once, and compile faster as
@@ -56,47 +56,6 @@ def upper_distances(starts, columns, values):
     return result
 
 
-@njit(cache=True, nogil=True)
-def core_points(starts, columns, values, eps, min_samples):
-    """Whether at least min_samples rows, itself included, lie within eps (float32, <=)."""
-    n = len(starts) - 1
-    core = np.zeros(n, dtype=np.bool_)
-    for i in range(n):
-        close = 1
-        for p in range(starts[i], starts[i + 1]):
-            if values[p] <= eps and columns[p] != i:
-                close += 1
-        core[i] = close >= min_samples
-    return core
-
-
-@njit(cache=True, nogil=True)
-def dbscan(starts, columns, values, eps, core):
-    """Clusters grown from each unlabelled core point in row order: scikit-learn's order, so its numbers too."""
-    n = len(starts) - 1
-    labels = np.full(n, -1, dtype=np.int32)
-    stack = np.empty(n, dtype=np.int32)
-    cluster = 0
-    for seed in range(n):
-        if labels[seed] != -1 or not core[seed]:
-            continue
-        labels[seed] = cluster
-        stack[0] = seed
-        waiting = 1
-        while waiting:
-            waiting -= 1
-            i = stack[waiting]
-            for p in range(starts[i], starts[i + 1]):
-                j = columns[p]
-                if values[p] <= eps and labels[j] == -1:
-                    labels[j] = cluster
-                    if core[j]:  # border points are labelled, never grown from
-                        stack[waiting] = j
-                        waiting += 1
-        cluster += 1
-    return labels
-
-
 @njit(cache=True, nogil=True, parallel=True)
 def silhouettes(starts, columns, values, labels, sizes, chunk):
     """Silhouette of each row (0 for outliers and members of singletons); pairs not stored have distance 1.
@@ -108,26 +67,26 @@ def silhouettes(starts, columns, values, labels, sizes, chunk):
     for block in prange((n + chunk - 1) // chunk):
         sums = np.zeros(len(sizes), dtype=np.float64)
         for i in range(block * chunk, min(n, (block + 1) * chunk)):
-            own = labels[i]
-            if own < 0 or sizes[own] < 2:
+            cluster = labels[i]
+            if cluster < 0 or sizes[cluster] < 2:
                 continue
             for p in range(starts[i], starts[i + 1]):
                 j = columns[p]
                 if j != i and labels[j] >= 0:
                     sums[labels[j]] += 1.0 - np.float64(values[p])
-            inside = 1.0 - sums[own] / (sizes[own] - 1)
+            inside = 1.0 - sums[cluster] / (sizes[cluster] - 1)
             nearest = 0.0
             for p in range(starts[i], starts[i + 1]):
                 other = labels[columns[p]]
                 if other >= 0:
-                    if other != own:
+                    if other != cluster:
                         nearest = max(nearest, sums[other] / sizes[other])
                     sums[other] = 0.0
             outside = 1.0 - nearest
             largest = max(inside, outside)
             if largest > 0.0:
                 result[i] = (outside - inside) / largest
-            sums[own] = 0.0
+            sums[cluster] = 0.0
     return result
 
 
@@ -146,9 +105,9 @@ def join(first, second, roots, merges):
     for p in range(len(first)):
         if merges == 0:
             break
-        one, other = _find(roots, first[p]), _find(roots, second[p])
-        if one != other:
-            roots[max(one, other)] = min(one, other)
+        a, b = _find(roots, first[p]), _find(roots, second[p])
+        if a != b:
+            roots[max(a, b)] = min(a, b)
             merges -= 1
     for c in range(len(roots)):  # roots come before what hangs from them
         roots[c] = roots[roots[c]]

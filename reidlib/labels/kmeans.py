@@ -1,19 +1,23 @@
 """Spherical k-means on the embeddings, by faiss."""
 
+from typing import Annotated
+
 import numpy as np
 from jaxtyping import Float, Int32
+from pydantic import Field
 
-from reidlib.labels.linkage import clusters_for
+from reidlib.labels.linkage import check_one_given, clusters_for
 from reidlib.labels.numbering import number_clusters
+from reidlib.settings import Count
 
 
 def kmeans(
     embeddings: Float[np.ndarray, "n d"],
     *,
     seed: int,
-    n_clusters: int | None = None,
-    images_per_cluster: float | int | None = None,
-    iterations: int = 20,
+    n_clusters: Count | None = None,
+    images_per_cluster: Annotated[float, Field(ge=1)] | None = None,
+    iterations: Count = 20,
 ) -> Int32[np.ndarray, "n"]:
     """Clusters of k-means with unit-norm centres (faiss.Kmeans, all rows used, CPU), numbered by first appearance.
 
@@ -25,11 +29,7 @@ def kmeans(
     """
     import faiss
 
-    if (n_clusters is None) == (images_per_cluster is None):
-        raise ValueError(
-            "kmeans: expected exactly one of n_clusters and images_per_cluster, found "
-            f"n_clusters={n_clusters}, images_per_cluster={images_per_cluster}"
-        )
+    check_one_given("kmeans", {"n_clusters": n_clusters, "images_per_cluster": images_per_cluster})
     n, d = embeddings.shape
     if images_per_cluster is not None:
         n_clusters = clusters_for(n, images_per_cluster=images_per_cluster)

@@ -1,11 +1,16 @@
 """Average linkage, exact on the sparse distance graph: no dense matrix, no approximation."""
 
+from collections.abc import Mapping
+from typing import Annotated
+
 import numpy as np
 from jaxtyping import Float64, Int32
+from pydantic import Field
 
 from reidlib.labels import kernels, linkage_kernels
 from reidlib.labels.graphs import Distances, graph_arrays, pair_quantile
 from reidlib.labels.numbering import number_clusters
+from reidlib.settings import Count
 
 
 def average_linkage(distances: Distances) -> Float64[np.ndarray, "m 4"]:
@@ -41,10 +46,10 @@ def average_linkage(distances: Distances) -> Float64[np.ndarray, "m 4"]:
 def linkage(
     distances: Distances,
     *,
-    n_clusters: int | None = None,
-    images_per_cluster: float | int | None = None,
-    distance_threshold: float | int | None = None,
-    quantile: float | int | None = None,
+    n_clusters: Count | None = None,
+    images_per_cluster: Annotated[float, Field(ge=1)] | None = None,
+    distance_threshold: Annotated[float, Field(gt=0, le=1)] | None = None,
+    quantile: Annotated[float, Field(gt=0, lt=1)] | None = None,
 ) -> Int32[np.ndarray, "n"]:
     """Clusters of average linkage, cut where exactly one of the four settings says.
 
@@ -53,7 +58,7 @@ def linkage(
         n_clusters: stop at this many clusters, singletons counted. Merges at distance 1 are arbitrary and never made:
             where the graph has more connected components than that, the components are the clusters.
         images_per_cluster: n_clusters = n // images_per_cluster, at least 1 (ICSR: 5 [arXiv:2304.12634]).
-        distance_threshold: make the merges at most this high, in [0, 1]; those at 1 are never made.
+        distance_threshold: make the merges at most this high; those at 1 are never made.
         quantile: distance_threshold as a quantile of all pairwise distances, those not stored being 1 (IIDS: 0.0025
             inside a camera, 0.0017 across).
 
@@ -64,29 +69,24 @@ def linkage(
         ValueError: where not exactly one of the four is given, or it is out of range; as ``average_linkage``.
     """
     n = distances.shape[0]
-    given = {
-        "n_clusters": n_clusters,
-        "images_per_cluster": images_per_cluster,
-        "distance_threshold": distance_threshold,
-        "quantile": quantile,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
-    if len(given) != 1:
-        raise ValueError(
-            "linkage: expected exactly one of n_clusters, images_per_cluster, distance_threshold, quantile; "
-            f"found {given or 'none'}"
-        )
+    cuts = {"n_clusters": n_clusters, "images_per_cluster": images_per_cluster}
+    check_one_given("linkage", cuts | {"distance_threshold": distance_threshold, "quantile": quantile})
     if images_per_cluster is not None:
         n_clusters = clusters_for(n, images_per_cluster=images_per_cluster)
     if n_clusters is not None and not 1 <= n_clusters <= max(n, 1):
         raise ValueError(f"linkage: n_clusters: expected 1 to {n} for {n} rows, found {n_clusters}")
     if quantile is not None:
         distance_threshold = pair_quantile(distances, quantile=quantile)
-    if distance_threshold is not None and not 0 <= distance_threshold <= 1:
-        raise ValueError(f"linkage: distance_threshold: expected a distance in [0, 1], found {distance_threshold}")
     merges = average_linkage(distances)
     made = n - n_clusters if n_clusters is not None else int((merges[:, 2] <= distance_threshold).sum())
     return number_clusters(kernels.cut(n, merges[:made]), smallest=2)
+
+
+def check_one_given(where: str, settings: Mapping[str, float | None]) -> None:
+    """Raise a ValueError unless exactly one of the settings is given; the others are None."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    if len(given) != 1:
+        raise ValueError(f"{where}: expected exactly one of {', '.join(settings)}; found {given or 'none'}")
 
 
 def clusters_for(n: int, *, images_per_cluster: float | int) -> int:
@@ -95,6 +95,4 @@ def clusters_for(n: int, *, images_per_cluster: float | int) -> int:
     >>> clusters_for(17, images_per_cluster=5), clusters_for(3, images_per_cluster=5)
     (3, 1)
     """
-    if not images_per_cluster >= 1:
-        raise ValueError(f"images_per_cluster: expected at least 1, found {images_per_cluster}")
     return max(1, int(n // images_per_cluster))

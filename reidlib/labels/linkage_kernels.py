@@ -44,7 +44,7 @@ def row_maxima(starts, columns, words):
 def _gather(cluster, starts, columns, words, parent, packed, following, totals, touched):
     """Sum a cluster's row per neighbouring cluster into ``totals``: neighbours found, entries read, room if packed."""
     entries = 0
-    found = 0
+    neighbours = 0
     room = 0
     segment = cluster
     while segment != -1:
@@ -69,22 +69,22 @@ def _gather(cluster, starts, columns, words, parent, packed, following, totals, 
             if other != cluster and amount != 0:
                 total = totals[other]
                 if total == 0:
-                    touched[found] = other
-                    found += 1
+                    touched[neighbours] = other
+                    neighbours += 1
                 totals[other] = total + amount
         entries += count
         segment = following[segment]
-    return found, entries, room
+    return neighbours, entries, room
 
 
 @njit(cache=True, nogil=True)
-def _pack(cluster, found, starts, columns, words, packed, following, tail, totals, touched):
+def _pack(cluster, neighbours, starts, columns, words, packed, following, tail, totals, touched):
     """Write a cluster's row, one entry per neighbouring cluster, into the segments it has; drop those left empty."""
     segment = cluster
     written = 0
     while True:
         begin = starts[segment]
-        packed[segment] = min(found - written, (starts[segment + 1] - begin) // 3 * 2)
+        packed[segment] = min(neighbours - written, (starts[segment + 1] - begin) // 3 * 2)
         slot = begin
         for e in range(packed[segment]):
             other = touched[written]
@@ -97,7 +97,7 @@ def _pack(cluster, found, starts, columns, words, packed, following, tail, total
             else:
                 columns[slot + 1] = np.int32(totals[other] >> 32)
             written += 1
-        if written == found:
+        if written == neighbours:
             break
         segment = following[segment]
     following[segment] = -1
@@ -105,11 +105,11 @@ def _pack(cluster, found, starts, columns, words, packed, following, tail, total
 
 
 @njit(cache=True, nogil=True)
-def _closest(cluster, preferred, found, size, totals, touched):
+def _closest(cluster, preferred, neighbours, size, totals, touched):
     """The neighbour of the highest mean similarity: ``preferred`` where it ties, else the lowest number."""
     best = -1
     highest = 0.0
-    for t in range(found):
+    for t in range(neighbours):
         other = touched[t]
         mean = totals[other] / (np.float64(size[cluster]) * np.float64(size[other]))
         if mean > highest or (mean == highest and best != preferred and (other == preferred or other < best)):
@@ -173,10 +173,10 @@ def chain(starts, columns, words):
             if previous != -1 and approach[length - 1] == highest:
                 best = previous
         else:
-            found, entries, room = _gather(top, starts, columns, words, parent, packed, following, totals, touched)
-            if found < entries and found <= room:
-                _pack(top, found, starts, columns, words, packed, following, tail, totals, touched)
-            best, highest = _closest(top, previous, found, size, totals, touched)
+            neighbours, entries, room = _gather(top, starts, columns, words, parent, packed, following, totals, touched)
+            if neighbours < entries and neighbours <= room:
+                _pack(top, neighbours, starts, columns, words, packed, following, tail, totals, touched)
+            best, highest = _closest(top, previous, neighbours, size, totals, touched)
         if best == -1:  # nothing left to merge with below distance 1
             if length > 1:  # but the cluster before has it as a neighbour: not symmetric
                 return first[:0], second[:0], np.full(1, np.nan)

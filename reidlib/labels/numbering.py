@@ -38,8 +38,5 @@ def group_numbers(first: Int[np.ndarray, "n"], second: Int[np.ndarray, "n"]) -> 
     >>> group_numbers(np.array([5, -1, 5, 5]), np.array([0, 3, 1, 0])).tolist()
     [1, 0, 2, 1]
     """
-    _, one = np.unique(first, return_inverse=True)
-    _, other = np.unique(second, return_inverse=True)
-    pairs = one.reshape(-1).astype(np.int64) * (int(other.max(initial=0)) + 1) + other.reshape(-1)
-    _, group = np.unique(pairs, return_inverse=True)
-    return group.reshape(-1)
+    a, b = (np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.int64) for values in (first, second))
+    return np.unique(a * (int(b.max(initial=0)) + 1) + b, return_inverse=True)[1].reshape(-1)

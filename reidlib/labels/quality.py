@@ -1,8 +1,7 @@
 """How good labels are: against identities (after training only), and without them."""
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
-from scipy import sparse
+from jaxtyping import Float, Int
 
 from reidlib.labels import kernels
 from reidlib.labels.graphs import Distances, graph_arrays
@@ -20,7 +19,9 @@ def label_quality(labels: Int[np.ndarray, "n"], identities: Int[np.ndarray, "n"]
     - nmi: mutual information over the arithmetic mean of the entropies (1 where both are one class).
     - clusters: how many (outliers not counted); outlier_share: outliers over rows.
 
-    Time and memory grow with the rows: the contingency table is sparse. Leave distractors out beforehand.
+    Time and memory grow with the rows: the contingency table is sparse. Leave distractors out beforehand. Own code,
+    since scikit-learn has no BCubed and makes the table anew for NMI, for pairs and for what is left: QUALITY_RATIO
+    times as long for a million rows (`benchmarks.quality`).
 
     >>> quality = label_quality(np.array([0, 0, 1, -1]), np.array([5, 5, 5, 6]))
     >>> [round(quality[name], 3) for name in ("pairwise_precision", "pairwise_recall", "bcubed_recall", "expansion")]
@@ -105,30 +106,3 @@ def label_counts(labels: Int[np.ndarray, "n"]) -> dict[str, float]:
 def label_measures(labels: Int[np.ndarray, "n"], cameras: Int[np.ndarray, "n"]) -> dict[str, float]:
     """What labels show without identities: their counts, and the share of clusters on more than one camera."""
     return label_counts(labels) | {"camera_span": camera_span(labels, cameras)}
-
-
-def centre_distances(embeddings: Float[np.ndarray, "n d"], labels: Int[np.ndarray, "n"]) -> Float32[np.ndarray, "n"]:
-    """1 - cosine of each row and its cluster's normalised mean, in [0, 2]; NaN for outliers.
-
-    A cluster whose members sum to zero has no centre: its rows get 1.
-    """
-    numbered = number_clusters(labels)
-    clustered = np.flatnonzero(numbered >= 0)
-    centres = cluster_centres(embeddings, numbered)
-    result = np.full(len(labels), np.nan, dtype=np.float32)
-    for start in range(0, len(clustered), 8192):
-        rows = clustered[start : start + 8192]
-        result[rows] = 1 - np.einsum("nd,nd->n", embeddings[rows], centres[numbered[rows]], dtype=np.float32)
-    return np.maximum(result, 0)
-
-
-def cluster_centres(embeddings: Float[np.ndarray, "n d"], labels: Int[np.ndarray, "n"]) -> Float32[np.ndarray, "c d"]:
-    """Each cluster's normalised mean embedding, by cluster number; zeros where the members sum to zero."""
-    clustered = np.flatnonzero(labels >= 0)
-    clusters = int(labels.max(initial=-1)) + 1
-    members = sparse.csr_array(
-        (np.ones(len(clustered), dtype=np.float32), (labels[clustered], clustered)), shape=(clusters, len(labels))
-    )
-    centres = members @ np.asarray(embeddings, dtype=np.float32)
-    centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    return centres

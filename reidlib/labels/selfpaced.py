@@ -1,24 +1,24 @@
 """Self-paced DBSCAN: only clusters that stay the same when eps moves are kept."""
 
-from typing import Literal
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float64, Int, Int32
+from pydantic import Field
 
-from reidlib.labels.dbscan import dbscan, resolve_eps
+from reidlib.labels.dbscan import Eps, dbscan, resolve_eps
 from reidlib.labels.graphs import Distances
 from reidlib.labels.numbering import number_clusters, separate_outliers
-
-DEFAULT_GAP = 0.02  # the paper's step of eps either way
+from reidlib.settings import Count
 
 
 def self_paced(
     distances: Distances,
     *,
-    eps: float | int | Literal["auto"],
-    min_samples: int,
-    gap: float | int = DEFAULT_GAP,
-    independent_share: float | int = 0.9,
+    eps: Eps,
+    min_samples: Count,
+    gap: Annotated[float, Field(gt=0, lt=0.5)] = 0.02,
+    independent_share: Annotated[float, Field(gt=0, le=1)] = 0.9,
 ) -> Int32[np.ndarray, "n"]:
     """DBSCAN clusters that are independent and compact [Ge et al., NeurIPS 2020, arXiv:2006.02713].
 
@@ -31,18 +31,17 @@ def self_paced(
     Deviation: the paper takes alpha from the first epoch's clusters and keeps it; this function has no memory,
     so alpha is taken from the clusters at hand (see ``independence_threshold``).
 
-    The graph must hold all pairs within eps + gap; eps is in (gap, 1 - gap), or "auto", and min_samples is, as in
-    ``dbscan``. Labels are numbered by first appearance, -1 = outlier.
+    The graph must hold all pairs within eps + gap; eps and min_samples are as in ``dbscan``, the gap is the paper's
+    step of eps either way. Labels are numbered by first appearance, -1 = outlier.
 
     Raises:
-        ValueError: where eps ± gap leaves (0, 1), or as ``dbscan``.
+        ValueError: where eps ± gap leaves (0, 1).
     """
-    eps = resolve_eps(distances, eps=eps, min_samples=min_samples)
-    if not (eps - gap > 0 and eps + gap < 1):
-        raise ValueError(f"self_paced: expected eps ± gap inside (0, 1), found eps={eps}, gap={gap}")
-    labels = dbscan(distances, eps=eps, min_samples=min_samples)
-    tight = dbscan(distances, eps=eps - gap, min_samples=min_samples)
-    loose = dbscan(distances, eps=eps + gap, min_samples=min_samples)
+    middle = resolve_eps(distances, eps=eps, min_samples=min_samples)
+    check_radii("self_paced", middle, gap)
+    labels, tight, loose = (
+        dbscan(distances, eps=radius, min_samples=min_samples) for radius in (middle, middle - gap, middle + gap)
+    )
     if labels.max(initial=-1) < 0:
         return labels
     independent = cluster_maxima(overlap(labels, loose), labels)
@@ -55,6 +54,12 @@ def self_paced(
     kept = np.full_like(labels, -1)
     kept[clustered[passed]] = members[passed]
     return number_clusters(kept)
+
+
+def check_radii(where: str, eps: float, gap: float) -> None:
+    """Raise a ValueError unless eps ± gap is inside (0, 1)."""
+    if not (eps - gap > 0 and eps + gap < 1):
+        raise ValueError(f"{where}: expected eps ± gap inside (0, 1), found eps={eps}, gap={gap}")
 
 
 def overlap(labels: Int[np.ndarray, "n"], others: Int[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
@@ -79,14 +84,12 @@ def cluster_maxima(values: Float64[np.ndarray, "n"], labels: Int[np.ndarray, "n"
 
 
 def independence_threshold(
-    independent: Float64[np.ndarray, "c"], sizes: Int[np.ndarray, "c"], *, share: float | int
+    independent: Float64[np.ndarray, "c"], sizes: Int[np.ndarray, "c"], *, share: float
 ) -> float:
     """alpha: the independence that about the given share of the clusters of two or more members reaches.
 
     As the published code counts: of the scores in decreasing order, the one at round(share · count).
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"self_paced: independent_share: expected a share in (0, 1], found {share}")
     scores = np.sort(independent[sizes > 1])[::-1]
     if len(scores) == 0:
         return 0.0

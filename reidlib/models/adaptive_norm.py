@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from reidlib.models.grouped_norm import GroupedBatchNorm, _grouped, _Sum
+from reidlib.models.grouped_norm import GroupedBatchNorm, SumOverRanks
 
 
 class AdaptiveNorm(GroupedBatchNorm):
@@ -27,14 +27,14 @@ class AdaptiveNorm(GroupedBatchNorm):
         """Start with this share of the batch's statistics.
 
         Raises:
-            ValueError: a mix that is not in [0, 1], or a group below 1.
+            ValueError: a mix that is not in [0, 1].
         """
         super().__init__(num_features, group=group, eps=eps, momentum=momentum)
         if not 0 <= mix <= 1:
             raise ValueError(f"AdaptiveNorm: expected a mix of 0 to 1, got {mix}")
         self.mix = nn.Parameter(torch.tensor([mix]))
 
-    def _normalised(self, features: Tensor) -> Tensor:
+    def _normalise(self, features: Tensor) -> Tensor:
         self._check_input_dim(features)
         with torch.autocast(features.device.type, enabled=False):
             values = features.to(torch.promote_types(features.dtype, torch.float32))
@@ -63,7 +63,7 @@ class AdaptiveNorm(GroupedBatchNorm):
         return mean.repeat_interleave(length, dim=0), variance.repeat_interleave(length, dim=0)
 
     def _over_ranks(self, value: Tensor, spanned: int) -> Any:
-        return value if spanned == 1 else _Sum.apply(value, self.ranks.block(spanned)) / spanned
+        return value if spanned == 1 else SumOverRanks.apply(value, self.ranks.block(spanned)) / spanned
 
     def _check_input_dim(self, features: Tensor) -> None:
         if features.dim() != 4:
@@ -86,23 +86,14 @@ def adapt_norms(backbone: nn.Module, *, group: int, stages: Sequence[str] = ("la
     for stage in stages:
         paths = dict(backbone.named_modules())
         inside = [f"{stage}.{name}".strip(".") for name, _ in paths.get(stage, nn.Identity()).named_modules()]
-        found = [path for path in inside if isinstance(paths.get(path), nn.BatchNorm2d)]
-        if not found:
+        norms = [path for path in inside if isinstance(paths.get(path), nn.BatchNorm2d)]
+        if not norms:
             raise ValueError(
                 f"model.normalisation: aibn takes the place of the batch norms in {', '.join(stages)}, and this "
                 f"backbone has none in {stage or 'it'}; choose a ResNet, or batch"
             )
-        for path in found:
+        for path in norms:
             parent, _, name = path.rpartition(".")
-            setattr(backbone.get_submodule(parent), name, _adaptive(path, paths[path], group))
+            setattr(backbone.get_submodule(parent), name, AdaptiveNorm.like(paths[path], name=path, group=group))
             backbone.added_prefixes = (*getattr(backbone, "added_prefixes", ()), f"{path}.mix")  # type: ignore[assignment]
     return backbone
-
-
-def _adaptive(path: str, norm: nn.Module, group: int) -> AdaptiveNorm:
-    grouped = _grouped(path, norm, group)
-    adaptive = AdaptiveNorm(grouped.num_features, group=group, eps=grouped.eps, momentum=grouped.momentum)
-    for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked", "after"):
-        setattr(adaptive, name, getattr(grouped, name))
-    adaptive.mix.data = adaptive.mix.data.to(grouped.weight.device)
-    return adaptive.train(norm.training)

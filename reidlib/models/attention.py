@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from timm.layers import create_attn
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reidlib.schema import Count, checked
+from reidlib.settings import Count, arguments
 
 # What the stages are called in the networks of timm (ResNets, ConvNeXt, EfficientNet and MobileNet) and in OSNet.
 STAGES = re.compile(r"layer\d|stages\.\d+(\.blocks)?|blocks\.\d+|conv[2-4]")
@@ -64,12 +63,12 @@ class ChannelAttention(nn.Module):
 
 def cbam(channels: int, *, reduction: Count = 16) -> Any:
     """Gate channels by their mean and maximum, then positions by 7 × 7 [Woo et al., ECCV 2018, arXiv:1807.06521]."""
-    return create_attn("cbam", channels, rd_ratio=1 / reduction)
+    return _timm_attention("cbam", channels, reduction)
 
 
 def se(channels: int, *, reduction: Count = 16) -> Any:
     """Gate channels by their means: squeeze and excitation [Hu et al., CVPR 2018, arXiv:1709.01507]."""
-    return create_attn("se", channels, rd_ratio=1 / reduction)
+    return _timm_attention("se", channels, reduction)
 
 
 def global_context(channels: int, *, reduction: Count = 16) -> Any:
@@ -77,7 +76,7 @@ def global_context(channels: int, *, reduction: Count = 16) -> Any:
 
     The last layer starts at 0, and the module as the identity.
     """
-    module = create_attn("gca", channels, rd_ratio=1 / reduction)
+    module = _timm_attention("gca", channels, reduction)
     nn.init.zeros_(module.mlp_add.fc2.bias)  # timm zeroes the weight alone
     return module
 
@@ -87,7 +86,7 @@ def non_local(channels: int, *, reduction: Count = 2) -> Any:
 
     Deviation: timm's block, which weights positions by a softmax where AGW divides the products by their number.
     """
-    return create_attn("nl", channels, rd_ratio=1 / reduction)
+    return _timm_attention("nl", channels, reduction)
 
 
 def fpb(channels: int, *, reduction: Count = 8) -> nn.Module:
@@ -123,7 +122,7 @@ def attention(name: str, channels: int, **settings: Any) -> nn.Module:
     """
     if name not in ATTENTIONS:
         raise ValueError(f"model.attention: expected {', '.join(ATTENTIONS)}; found {name!r}")
-    return ATTENTIONS[name](channels, **checked(settings, of=ATTENTIONS[name], where=f"model.attention {name}"))
+    return ATTENTIONS[name](channels, **arguments(settings, of=ATTENTIONS[name], where="model.attention_settings"))
 
 
 def add_attention(backbone: nn.Module, *, name: str, after: str, **settings: Any) -> None:
@@ -155,10 +154,17 @@ def append_to_stage(backbone: nn.Module, after: str, build: Callable[[int], nn.M
     stage.append(build(_channels(backbone, after)))
 
 
+def _timm_attention(name: str, channels: int, reduction: int) -> Any:
+    from timm.layers import create_attn
+
+    return create_attn(name, channels, rd_ratio=1 / reduction)
+
+
 @torch.no_grad()
 def _channels(backbone: nn.Module, stage: str) -> int:
     """Return how many channels a stage returns, by running a copy."""
-    trial, seen = copy.deepcopy(backbone).eval(), []
+    trial = copy.deepcopy(backbone).eval()
+    seen: list[int] = []
     trial.get_submodule(stage).register_forward_hook(lambda _module, _inputs, maps: seen.append(maps.shape[1]))
     trial(torch.zeros(1, 3, 64, 64, device=next(trial.parameters()).device))
     return seen[0]

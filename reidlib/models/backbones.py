@@ -35,7 +35,7 @@ def resnet18_half(*, drop_path: float = 0.0) -> nn.Module:
 
 
 # Each has the width of its output as `head_hidden_size`, and a parameter `drop_path` where it has a use for it.
-OWN: Mapping[str, Callable[..., nn.Module]] = {
+BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
     "resnet18_half": resnet18_half,
     "osnet_x1_0": osnet,
     "osnet_x0_75": partial(osnet, width=0.75),
@@ -64,14 +64,13 @@ def backbone(
     """Build a backbone, with random weights unless `pretrained`.
 
     Args:
-        name: a key of `OWN` or `TIMM`, or any network of timm as `timm/<name>`. A ResNet's name followed by `_ibn_a` or
-            `_ibn_b` gives its form with instance norms, a vision transformer's followed by `_ics` that with a stem of
-            convolutions.
+        name: a key of `BUILDERS` or `TIMM`, or any network of timm as `timm/<name>`; followed by `_ibn_a` or `_ibn_b`
+            a ResNet with instance norms, by `_ics` a vision transformer with a stem of convolutions.
         last_stride: 2 (as for classification) or 1, which doubles the height and width of a ResNet's feature map;
             usual in re-identification [Sun et al., ECCV 2018, arXiv:1711.09349]. The weights are the same either way.
         size_px: height and width of the images, which transformers need and others do not ask.
-        patch_stride: step between the patches of a vision transformer; below their side they overlap, as in TransReID
-            [He et al., ICCV 2021, arXiv:2102.04378], 12 for patches of 16. None: side by side.
+        patch_stride: step between the patches of a vision transformer; None: side by side. Below their side they
+            overlap, as in TransReID [He et al., ICCV 2021, arXiv:2102.04378]: 12 for patches of 16.
         drop_path: probability of leaving out a residual branch in training, rising linearly to this in the last block.
         pretrained: fetch timm's weights.
 
@@ -82,8 +81,6 @@ def backbone(
     Raises:
         ValueError: for an unknown name, or a value that the network has no use for.
     """
-    if last_stride not in (1, 2):
-        raise ValueError(f"model.last_stride: expected 1 or 2, found {last_stride}")
     form = next((ending for ending in FORMS if name.endswith(ending)), "")
     network = _plain(name.removesuffix(form), size_px=size_px, drop_path=drop_path, pretrained=pretrained)
     if form:
@@ -104,19 +101,19 @@ def timm_name(name: str) -> str | None:
 
 
 def _plain(name: str, *, size_px: tuple[int, int] | None, drop_path: float, pretrained: bool) -> Any:
+    if name in BUILDERS:
+        if drop_path and "drop_path" not in inspect.signature(BUILDERS[name]).parameters:
+            raise ValueError(f"model.drop_path={drop_path}: {name} leaves no branches out; set 0")
+        return BUILDERS[name](**({"drop_path": drop_path} if drop_path else {}))
     import timm
 
-    if name in OWN:
-        if drop_path and "drop_path" not in inspect.signature(OWN[name]).parameters:
-            raise ValueError(f"model.drop_path={drop_path}: {name} leaves no branches out; set 0")
-        return OWN[name](**({"drop_path": drop_path} if drop_path else {}))
     options: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
     if drop_path:
         options["drop_path_rate"] = drop_path
     theirs = timm_name(name)
     if theirs is None or not timm.is_model(theirs):
         raise ValueError(
-            f"model.backbone: expected {', '.join(sorted([*OWN, *TIMM]))} or timm/<a name of timm.list_models()>, "
+            f"model.backbone: expected {', '.join(sorted([*BUILDERS, *TIMM]))} or timm/<a name of timm.list_models()>, "
             f"with or without {', '.join(FORMS)}; found {name!r}"
         )
     if timm.get_pretrained_cfg(theirs).fixed_input_size:

@@ -50,12 +50,12 @@ class CameraNorm(nn.Module):
             )
         with torch.autocast(features.device.type, enabled=False):
             if self.convert_to is not None:
-                return self._converted(features, self.cameras, self.convert_to)
+                return self._convert(features, self.cameras, self.convert_to)
             if self.training:
                 self._learn(features, self.cameras)
         return features
 
-    def _converted(self, features: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    def _convert(self, features: Tensor, source: Tensor, target: Tensor) -> Tensor:
         deviation = (self.variance + self.eps).sqrt()
         scale = deviation[target] / deviation[source]
         shift = self.mean[target] - self.mean[source] * scale
@@ -77,8 +77,8 @@ class CameraNorm(nn.Module):
         mean, square = (sums / counts.clamp(min=1)).chunk(2, dim=1)
         present = counts > 0
         share = torch.where(self.seen[:, None], 1 - self.momentum, 1.0) * present
-        for kept, found in ((self.mean, mean), (self.variance, (square - mean.square()).clamp(min=0))):
-            kept.lerp_(found.to(kept.dtype), share.to(kept.dtype))
+        for kept, new in ((self.mean, mean), (self.variance, (square - mean.square()).clamp(min=0))):
+            kept.lerp_(new.to(kept.dtype), share.to(kept.dtype))
         self.seen |= present[:, 0]
 
 

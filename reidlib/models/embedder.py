@@ -1,10 +1,7 @@
 """The network of every stage: backbone, pooling, BN neck, unit norm; and the file it is kept in."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,43 +11,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reidlib.artifacts import atomic_file
+from reidlib.files import atomic_file
 from reidlib.models.adaptive_norm import adapt_norms
+from reidlib.models.architecture import Architecture
 from reidlib.models.attention import add_attention
 from reidlib.models.backbones import backbone
 from reidlib.models.camera_norm import add_camera_norm, set_cameras
 from reidlib.models.grouped_norm import group_norms
 from reidlib.models.pooling import pooling
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """All that is needed to build an `Embedder`; see `backbone`, `pooling`, `group_norms` and `add_attention`.
-
-    Height and width are the size that images come in; None where any will do. `cameras` is the number of training
-    cameras, which a camera norm keeps statistics of.
-    """
-
-    backbone: str
-    last_stride: int
-    pooling: str
-    gem_power: float
-    batch_norm_group: int
-    height_px: int | None = None
-    width_px: int | None = None
-    patch_stride: int | None = None
-    drop_path: float = 0.0
-    normalisation: str = "batch"
-    attention: str | None = None
-    attention_after: str = ""
-    attention_settings: Mapping[str, Any] = field(default_factory=dict)
-    camera_norm_after: str | None = None
-    cameras: int = 1
-
-    @property
-    def size_px(self) -> tuple[int, int] | None:
-        """Height and width of the images, None where any will do."""
-        return None if self.height_px is None or self.width_px is None else (self.height_px, self.width_px)
 
 
 class Features(NamedTuple):
@@ -92,8 +60,8 @@ class Embedder(nn.Module):
         if architecture.normalisation == "aibn":
             adapt_norms(self.backbone, group=architecture.batch_norm_group)
         if architecture.attention is not None:
-            after, settings = architecture.attention_after, architecture.attention_settings
-            add_attention(self.backbone, name=architecture.attention, after=after, **settings)
+            settings = architecture.attention_settings or {}
+            add_attention(self.backbone, name=architecture.attention, after=architecture.attention_after, **settings)
         if architecture.camera_norm_after is not None:
             add_camera_norm(self.backbone, after=architecture.camera_norm_after, cameras=architecture.cameras)
         self.pool = pooling(architecture.pooling, power=architecture.gem_power, network=self.backbone)
@@ -125,9 +93,9 @@ class Embedder(nn.Module):
             convert_to: the cameras whose style the images are to take on there.
         """
         set_cameras(self.backbone, cameras, convert_to)
-        found = self.backbone(images)
+        maps = self.backbone(images)
         with torch.autocast(images.device.type, enabled=False):
-            pooled = self.pool(found).flatten(1)
+            pooled = self.pool(maps).flatten(1)
             necked = self.neck(pooled)
         parts = (len(images), self.parts, -1)
         return Features(pooled.view(parts), necked.view(parts))
@@ -144,7 +112,7 @@ def save_embedder(embedder: Embedder, path: Path) -> None:
     """Write weights and architecture to a safetensors file, atomically."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in embedder.state_dict().items()}
     with atomic_file(path) as temporary:
-        save_file(state, temporary, metadata={"architecture": json.dumps(asdict(embedder.architecture))})
+        save_file(state, temporary, metadata={"architecture": embedder.architecture.to_json()})
 
 
 def load_embedder(path: Path) -> Embedder:
@@ -157,9 +125,9 @@ def load_embedder(path: Path) -> Embedder:
         raise ValueError(f"{path}: no such model; run `dvc repro` to make it")
     try:
         with safe_open(path, framework="pt") as file:
-            architecture = Architecture(**json.loads((file.metadata() or {})["architecture"]))
+            architecture = Architecture.from_json((file.metadata() or {})["architecture"])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: not an embedder written by this pipeline ({error}); remove it and rerun") from error
     embedder = new_embedder(architecture, seed=0)
     try:

@@ -3,8 +3,6 @@
 from typing import Any
 
 from jaxtyping import Float
-from timm.layers import SEModule
-from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
 
@@ -19,6 +17,8 @@ class GroupAttention(nn.Module):
 
     def __init__(self, channels: int, *, groups: int, reduction: int = 32) -> None:
         """Convolve in `groups`; the gate squeezes to channels / reduction numbers."""
+        from timm.layers import SEModule
+
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(channels)
@@ -32,7 +32,7 @@ class GroupAttention(nn.Module):
         return trunk + grouped + self.positions(grouped.mean(dim=1, keepdim=True)).sigmoid()
 
 
-def gam(*, half: bool = False, drop_path: float = 0.0) -> ResNet:
+def gam(*, half: bool = False, drop_path: float = 0.0) -> Any:
     """Build the network of GAM: a ResNet whose blocks convolve in groups, `GroupAttention` behind stages 2 and 3.
 
     The paper leaves the numbers of groups open; ours are chosen for its 59.6 % fewer trainable parameters than
@@ -44,6 +44,8 @@ def gam(*, half: bool = False, drop_path: float = 0.0) -> ResNet:
         half: one basic block a stage, of half the width, in groups of the same size; for a CPU.
         drop_path: probability of leaving out a residual branch in training, as in `backbone`.
     """
+    from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+
     block, depths = (BasicBlock, (1, 1, 1, 1)) if half else (Bottleneck, (3, 4, 6, 3))
     groups = 2 if half else 4
     widths = tuple(width // 2 if half else width for width in (64, 128, 256, 512))

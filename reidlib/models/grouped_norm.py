@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from timm.layers import BatchNormAct2d
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
@@ -30,11 +29,12 @@ class _Ranks:
         return self._blocks[length]
 
 
-class _Sum(torch.autograd.Function):
+class SumOverRanks(torch.autograd.Function):
     """The sum over processes, whose gradient is the sum of all processes' gradients."""
 
     @staticmethod
     def forward(context: Any, values: Tensor, group: distributed.ProcessGroup) -> Tensor:
+        """Return the sum of what the processes of a group give."""
         context.group = group
         total = values.clone()
         distributed.all_reduce(total, group=group)
@@ -42,6 +42,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Return the sum of the gradients."""
         total = gradient.contiguous().clone()
         distributed.all_reduce(total, group=context.group)
         return total, None
@@ -67,17 +68,27 @@ class GroupedBatchNorm(nn.modules.batchnorm._BatchNorm):
     momentum: float
 
     def __init__(self, num_features: int, *, group: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
-        """Start like nn.BatchNorm2d.
-
-        Raises:
-            ValueError: a group below 1.
-        """
+        """Start like nn.BatchNorm2d."""
         super().__init__(num_features, eps=eps, momentum=momentum)
-        if group < 1:
-            raise ValueError(f"GroupedBatchNorm: expected a group of at least 1 sample, got {group}")
         self.group = group
         self.ranks = _Ranks()
         self.after: nn.Module = nn.Identity()
+
+    @classmethod
+    def like(cls, norm: Any, *, name: str, group: int) -> "GroupedBatchNorm":
+        """Return one with the parameters and buffers of a batch norm, and what that does behind it.
+
+        Raises:
+            ValueError: naming a norm without parameters, running statistics or momentum.
+        """
+        if not norm.affine or norm.running_mean is None or norm.momentum is None:
+            raise ValueError(f"batch_norm_group: expected {name!r} with parameters, running statistics and a momentum")
+        grouped = cls(norm.num_features, group=group, eps=norm.eps, momentum=norm.momentum)
+        for part in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+            setattr(grouped, part, getattr(norm, part))
+        if hasattr(norm, "act"):
+            grouped.after = nn.Sequential(norm.drop, norm.act)
+        return grouped.to(norm.weight.device).train(norm.training)
 
     def forward(self, features: Float[Tensor, "b channels *positions"]) -> Float[Tensor, "b channels *positions"]:
         """Normalise, and pass on through `after`; in training the batch must be at most one group or whole groups.
@@ -86,14 +97,14 @@ class GroupedBatchNorm(nn.modules.batchnorm._BatchNorm):
             ValueError: a training batch that is larger than a group and not a multiple of it; a group that is neither
                 whole parts of the batch nor a divisor of one.
         """
-        return self.after(self._normalised(features))
+        return self.after(self._normalise(features))
 
-    def _normalised(self, features: Tensor) -> Tensor:
+    def _normalise(self, features: Tensor) -> Tensor:
         if not self.training:
             return super().forward(features)
         spanned = self._ranks_to_a_group(len(features))
         if spanned > 1:
-            return self._spanning(features, spanned)
+            return self._normalise_together(features, spanned)
         if self.ranks.size == 1 and len(features) <= self.group:
             return super().forward(features)
         means: list[Tensor] = []
@@ -121,14 +132,14 @@ class GroupedBatchNorm(nn.modules.batchnorm._BatchNorm):
             )
         return max(1, group // part)
 
-    def _spanning(self, features: Tensor, spanned: int) -> Tensor:
+    def _normalise_together(self, features: Tensor, spanned: int) -> Tensor:
         """Normalise by the statistics of this process's samples and those of the `spanned` processes in its group."""
         others, values = self.ranks.block(spanned), features.float()
         over = [axis for axis in range(features.dim()) if axis != 1]
         shape = [1, -1] + [1] * (features.dim() - 2)
-        mean = _Sum.apply(values.mean(over), others) / spanned
+        mean = SumOverRanks.apply(values.mean(over), others) / spanned
         centred = values - mean.view(shape)
-        variance = _Sum.apply((centred * centred).mean(over), others) / spanned
+        variance = SumOverRanks.apply((centred * centred).mean(over), others) / spanned
         count = spanned * features.numel() // features.shape[1]
         self._advance(mean.detach(), variance.detach() * count / max(count - 1, 1))
         normalised = centred * torch.rsqrt(variance + self.eps).view(shape)
@@ -156,14 +167,15 @@ class GroupedBatchNorm(nn.modules.batchnorm._BatchNorm):
 def group_norms(model: nn.Module, *, group: int) -> nn.Module:
     """Replace every nn.BatchNorm1d and 2d inside a model by a grouped one, keeping its parameters; return the model.
 
-    timm's BatchNormAct2d, a batch normalisation with its activation behind it, is replaced likewise.
+    timm's BatchNormAct2d, a batch normalisation with its activation behind it, is replaced likewise (it is known by
+    its name: importing timm takes seconds).
 
     Raises:
         ValueError: a normalisation over the batch of another kind, which would silently keep its own statistics.
     """
     for name, child in model.named_children():
-        if type(child) in (nn.BatchNorm1d, nn.BatchNorm2d, BatchNormAct2d):
-            setattr(model, name, _grouped(name, child, group))
+        if type(child).__name__ in ("BatchNorm1d", "BatchNorm2d", "BatchNormAct2d"):
+            setattr(model, name, GroupedBatchNorm.like(child, name=name, group=group))
         elif isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, GroupedBatchNorm):
             raise ValueError(f"batch_norm_group: expected BatchNorm1d or 2d, found {type(child).__name__} {name!r}")
         else:
@@ -177,15 +189,3 @@ def synchronise_norms(model: nn.Module, *, rank: int, size: int) -> None:
     for module in model.modules():
         if isinstance(module, GroupedBatchNorm):
             module.ranks = ranks
-
-
-def _grouped(name: str, norm: Any, group: int) -> GroupedBatchNorm:
-    if not norm.affine or norm.running_mean is None or norm.momentum is None:
-        raise ValueError(f"batch_norm_group: expected {name!r} with parameters, running statistics and a momentum")
-    grouped = GroupedBatchNorm(norm.num_features, group=group, eps=norm.eps, momentum=norm.momentum)
-    grouped.weight, grouped.bias = norm.weight, norm.bias
-    for buffer in ("running_mean", "running_var", "num_batches_tracked"):
-        setattr(grouped, buffer, getattr(norm, buffer))
-    if isinstance(norm, BatchNormAct2d):
-        grouped.after = nn.Sequential(norm.drop, norm.act)
-    return grouped.train(norm.training)

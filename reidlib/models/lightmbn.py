@@ -63,7 +63,7 @@ class LightMBN(nn.Module):
         return torch.stack(parts, dim=1).flatten(2)
 
     @staticmethod
-    def copied_from(name: str) -> str:
+    def original_name(name: str) -> str:
         """Return the name that a parameter has in OSNet, whose weights fill all three branches."""
         branch, _, rest = name.partition(".")
         return rest if branch in BRANCHES else name

@@ -4,7 +4,6 @@ from collections import OrderedDict
 from typing import Any, Literal
 
 from jaxtyping import Float
-from timm.layers import SqueezeExcite
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -35,12 +34,12 @@ class OmniScaleBlock(nn.Module):
         super().__init__()
         inner = outputs // 4
         self.conv1 = convolution(inputs, inner)
-        streams = [nn.Sequential(*(_light(inner) for _ in range(depth))) for depth in (1, 2, 3, 4)]
+        streams = [nn.Sequential(*(_light_convolution(inner) for _ in range(depth))) for depth in (1, 2, 3, 4)]
         if form == "plain":
             self.conv2a, self.conv2b, self.conv2c, self.conv2d = streams[0][0], *streams[1:]
         else:
             self.conv2 = nn.ModuleList(nn.Sequential(OrderedDict(layers=stream)) for stream in streams)
-        self.gate = SqueezeExcite(inner, rd_channels=inner // 16)
+        self.gate = _gate(inner)
         self.conv3 = convolution(inner, outputs, norm=None if form == "instance" else nn.BatchNorm2d, relu=False)
         self.IN = nn.InstanceNorm2d(outputs, affine=True) if form == "instance" else None
         self.downsample = None if inputs == outputs else convolution(inputs, outputs, relu=False)
@@ -49,7 +48,8 @@ class OmniScaleBlock(nn.Module):
         """Add the gated scales to the features."""
         inner = self.conv1(features)
         streams = self.conv2 if hasattr(self, "conv2") else (self.conv2a, self.conv2b, self.conv2c, self.conv2d)
-        first, *others = (self.gate(stream(inner)) for stream in streams)
+        scales = (stream(inner) for stream in streams)
+        first, *others = (scale * self.gate(scale.mean((2, 3), keepdim=True)) for scale in scales)
         residual = self.conv3(sum(others, start=first))
         if self.IN is not None:
             residual = self.IN(residual)
@@ -121,7 +121,19 @@ def draw(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def _light(channels: int) -> nn.Sequential:
+def _gate(channels: int) -> nn.Sequential:
+    """Return what makes of the channels' means a factor for each: squeeze and excitation [arXiv:1709.01507]."""
+    return nn.Sequential(
+        OrderedDict(
+            fc1=nn.Conv2d(channels, channels // 16, 1),
+            relu=nn.ReLU(inplace=True),
+            fc2=nn.Conv2d(channels // 16, channels, 1),
+            sigmoid=nn.Sigmoid(),
+        )
+    )
+
+
+def _light_convolution(channels: int) -> nn.Sequential:
     """Return the light 3 x 3 convolution: one over channels, then one over positions (depthwise)."""
     return nn.Sequential(
         OrderedDict(

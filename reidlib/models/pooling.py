@@ -80,9 +80,7 @@ def pooling(name: str, *, power: float, network: nn.Module) -> Callable[[Tensor]
     Raises:
         ValueError: a name that does not suit the network, with those that do.
     """
-    if name not in POOLINGS:
-        suited = sorted(POOLINGS)
-    elif getattr(network, "cls_token", None) is not None:
+    if getattr(network, "cls_token", None) is not None:
         suited = ["token"]
     elif getattr(network, "parts", 1) > 1:
         suited = ["parts"]

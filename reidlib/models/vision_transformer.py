@@ -3,8 +3,6 @@
 from typing import Any, NamedTuple
 
 from jaxtyping import Float
-from timm.layers import resample_abs_pos_embed
-from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
 
 from reidlib.models.ibn import InstanceBatchNorm
@@ -30,7 +28,7 @@ def positions(network: Any) -> Positions | None:
     return Positions(prefix, (rows, columns), (rows * height, columns * width))
 
 
-class ConvolutionStem(PatchEmbed):
+class ConvolutionStem(nn.Module):
     """Three convolutions before the patches are cut, the first of stride 2: the ICS of TransReID-SSL.
 
     [Luo et al., arXiv:2111.12084]; IBN, in the first two, takes the place of batch norm. Networks with such a stem
@@ -38,10 +36,12 @@ class ConvolutionStem(PatchEmbed):
     `proj`). `proj` sees half the resolution: patches of 16 pixels are 8 × 8 positions to it.
     """
 
-    def __init__(self, plain: PatchEmbed, *, dimension: int) -> None:
+    def __init__(self, plain: Any, *, dimension: int) -> None:
         """Build with random weights, for the images, patches and output of a plain stem."""
-        (side, _), form = plain.patch_size, None if plain.flatten else plain.output_fmt
-        super().__init__(img_size=plain.img_size, patch_size=side, embed_dim=dimension, output_fmt=form)
+        super().__init__()
+        for name in ("img_size", "patch_size", "grid_size", "num_patches", "flatten"):  # which a transformer reads
+            setattr(self, name, getattr(plain, name))
+        side = plain.patch_size[0]
         self.conv = nn.Sequential(
             nn.Conv2d(3, STEM, 7, stride=2, padding=3, bias=False), InstanceBatchNorm(STEM), nn.ReLU(inplace=True),
             nn.Conv2d(STEM, STEM, 3, padding=1, bias=False), InstanceBatchNorm(STEM), nn.ReLU(inplace=True),
@@ -76,6 +76,8 @@ def overlap(network: Any, name: str, stride: int) -> None:
             f"model.patch_stride: expected none, or, for a vision transformer, {finest} to the side of its patches "
             f"in steps of {finest}; found {stride} for {name}"
         )
+    from timm.layers import resample_abs_pos_embed
+
     grid = tuple((side - patch) // stride + 1 for side, patch in zip(stem.img_size, stem.patch_size, strict=True))
     resampled = resample_abs_pos_embed(
         network.pos_embed.detach(), new_size=list(grid), old_size=list(known.grid), num_prefix_tokens=known.prefix

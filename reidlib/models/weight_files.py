@@ -2,22 +2,30 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor
+
+from reidlib.files import listed
+from reidlib.models.architecture import Architecture
+from reidlib.models.file_kinds import foreign_kind, is_safetensors
 
 # Keys under which checkpoints hold a state dict; of both networks of DINO the teacher is the one to use.
 HOLDERS: Sequence[str] = ("teacher", "student", "state_dict", "model")
+# What wrappers put before all names of a network, backbone and heads; whatever lies outside is of no network.
+WRAPPERS: Sequence[str] = ("module.", "_orig_mod.", "model.", "net.", "network.")
 # What names within the backbone begin with, and where that is so; everything outside is a head.
-WRAPPERS: Sequence[tuple[str, str]] = (
+HOSTS: Sequence[tuple[str, str]] = (
     ("encoder_q.", "the query encoder of MoCo, as of LUPerson"),
     ("base_encoder.", "the base encoder of MoCo v3"),
     ("backbone.", "the backbone of a larger network, as of DINO, TransReID-SSL, fast-reid and this pipeline"),
     ("base.", "the base of a re-identification network, as of cluster contrast"),
 )
+EFFICIENTNET_LITE = "EfficientNet-Lite of lukemelas' EfficientNet-PyTorch"
 # What the names of a network's own parameters show.
 NETWORKS: Sequence[tuple[str, str]] = (
     (r"conv2\.0\.conv2a\.", "OSNet of torchreid"),
@@ -27,7 +35,14 @@ NETWORKS: Sequence[tuple[str, str]] = (
     (r"layer1\.0\.conv1\.", "ResNet of torchvision or timm"),
     (r"patch_embed\.conv\.0\.", "vision transformer with a stem of convolutions"),
     (r"blocks\.0\.attn\.qkv\.", "vision transformer"),
+    (r"_blocks\.0\._se_reduce\.", "EfficientNet of lukemelas' EfficientNet-PyTorch"),
+    (r"_blocks\.0\._depthwise_conv\.", EFFICIENTNET_LITE),
+    (r"features\.1\.conv\.0\.", "MobileNetV2 of torchvision"),
 )
+# What else than ImageNet's mean and standard deviation, and bilinear resizing, networks were trained with.
+OTHER_PREPROCESSING: Mapping[str, Mapping[str, Any]] = {
+    EFFICIENTNET_LITE: {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "interpolation": "bicubic"}
+}
 # A torchvision ResNet taken apart into an nn.Sequential: 2 and 3 are the ReLU and the pooling of its stem.
 SEQUENTIAL = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 NECKS = ("neck.", "feat_bn.", "bottleneck.")  # ours, cluster contrast's, and that of the strong baseline and TransReID
@@ -40,39 +55,51 @@ class WeightFile(NamedTuple):
     Attributes:
         kind: what it was recognised as, for a person.
         state: its tensors by the names of an `Embedder`: `backbone.<name>`, and `neck.<name>` and `pool.power` where it
-            has a BN neck and a trained GeM.
+            has a BN neck and a trained GeM; in the order of the file.
         heads: the names of the others, which belong to heads and have no place in an embedder.
+        preprocessing: `mean`, `std` and `interpolation` of an `Architecture`, as far as they are known.
     """
 
     kind: str
     state: dict[str, Tensor]
     heads: list[str]
+    preprocessing: Mapping[str, Any]
 
 
 def read_weights(path: Path) -> WeightFile:
     """Read a safetensors file or what `torch.load(weights_only=True)` reads, and recognise it.
 
     Raises:
-        ValueError: a file that cannot be read so, or holds no state dict.
+        ValueError: a file that cannot be read so, with what it is instead, or one that holds no state dict.
     """
+    expected = f"{path}: expected safetensors or a plain state dict of torch (nothing else is ever unpickled)"
+    kind = foreign_kind(path)
+    if kind is not None:
+        raise ValueError(f"{expected}, found {kind}")
+    metadata: dict[str, str] = {}
     try:
-        found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        if is_safetensors(path):
+            with safe_open(path, framework="pt") as opened:
+                metadata = opened.metadata() or {}
+                content: Any = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
+        else:
+            with path.open("rb") as file:  # a path's suffix would decide
+                content = torch.load(file, "cpu", weights_only=True)
     except Exception as error:  # a reader of hostile bytes raises anything; the answer is the same
-        raise ValueError(
-            f"{path}: expected safetensors (*.safetensors) or a plain state dict; it cannot be read as such, and "
-            f"nothing else is ever unpickled: {type(error).__name__}{_resaving(error)}"
-        ) from error
-    return recognise(_state(found, path))
+        raise ValueError(f"{expected}; it cannot be read as such: {type(error).__name__}{_advice(error)}") from error
+    weights = recognise(_state(content, path))
+    with suppress(KeyError, ValueError):  # of a model of this pipeline
+        weights = weights._replace(preprocessing=Architecture.from_json(metadata["architecture"]).preprocessing)
+    return weights
 
 
 def recognise(state: Mapping[str, Tensor]) -> WeightFile:
     """Tell by its names what a state dict is of, and give its tensors the names of an embedder."""
-    named = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    prefix, origin = next((known for known in WRAPPERS if any(name.startswith(known[0]) for name in named)), ("", ""))
+    named, heads = _unwrap(state)
+    prefix, origin = next((known for known in HOSTS if any(name.startswith(known[0]) for name in named)), ("", ""))
     inside = {name.removeprefix(prefix) for name in named if name.startswith(prefix)}
     taken_apart = {"0.weight", "1.weight", "4.0.conv1.weight"} <= inside
     ours: dict[str, Tensor] = {}
-    heads = []
     for name, tensor in named.items():
         neck = next((known for known in NECKS if name.startswith(known)), None)
         if neck is not None and not (name == f"{neck}bias" and tensor.any()):  # the bias of our neck stays zero
@@ -85,25 +112,36 @@ def recognise(state: Mapping[str, Tensor]) -> WeightFile:
         else:
             heads.append(name)
     network = next((kind for names, kind in NETWORKS if any(re.match(f"backbone.{names}", name) for name in ours)), "")
-    return WeightFile(" in ".join(filter(None, [network or "a network of unknown names", origin])), ours, heads)
+    kind = " in ".join(filter(None, [network or "a network of unknown names", origin]))
+    return WeightFile(kind, ours, heads, OTHER_PREPROCESSING.get(network, {}))
 
 
-def _state(found: Any, path: Path) -> dict[str, Tensor]:
+def _unwrap(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the tensors of a network by their names without those of wrappers, and the names outside of these."""
+    named = dict(state)
+    outside: list[str] = []
+    while wrapper := next((known for known in WRAPPERS if any(name.startswith(known) for name in named)), None):
+        outside += [name for name in named if not name.startswith(wrapper)]
+        named = {name.removeprefix(wrapper): named[name] for name in named if name.startswith(wrapper)}
+    return named, outside
+
+
+def _state(content: Any, path: Path) -> dict[str, Tensor]:
     for _ in HOLDERS:  # one may lie in another
-        key = next((key for key in HOLDERS if isinstance(found, dict) and isinstance(found.get(key), dict)), None)
-        found = found if key is None else found[key]
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: expected a state dict (names to tensors), found {type(found).__name__}")
-    other = [str(name) for name, value in found.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
-    if other or not found:
+        key = next((key for key in HOLDERS if isinstance(content, dict) and isinstance(content.get(key), dict)), None)
+        content = content if key is None else content[key]
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a state dict (names to tensors), found {type(content).__name__}")
+    others = [name for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
+    if others or not content:
         raise ValueError(
             f"{path}: expected a state dict (names to tensors), itself or as one of {', '.join(HOLDERS)}; "
-            f"found {f'no tensors: {some(other)}' if other else 'an empty one'}"
+            f"found {f'no tensors: {listed(others, most=5)}' if others else 'an empty one'}"
         )
-    return found
+    return content
 
 
-def _resaving(error: Exception) -> str:
+def _advice(error: Exception) -> str:
     """Say how to keep only the tensors of a checkpoint that holds objects of other classes too."""
     refused = re.search(r"GLOBAL ([\w.]+)", str(error))
     if refused is None:
@@ -113,8 +151,3 @@ def _resaving(error: Exception) -> str:
         "`found = torch.load(file, weights_only=False)`, `torch.save({'state_dict': found[<the key of the weights>]}, "
         "other_file)`"
     )
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first names of a list, for a message."""
-    return "nothing" if not names else ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -11,10 +11,7 @@ from functools import cache
 from typing import TypeVar
 
 import numba
-import numpy as np
-from torch import Tensor
 
-Array = TypeVar("Array", np.ndarray, Tensor)
 Result = TypeVar("Result")
 
 

@@ -4,20 +4,18 @@ Time and memory grow with the number of stored pairs; nothing of size n × n is 
 """
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32, Int64
+from jaxtyping import Float, Float32, Int32
 from scipy.sparse import csr_array
-from torch import Tensor
 
 from reidlib.neighbours import kernels
-from reidlib.neighbours.blocks import Array, row_blocks, run_blocks
-from reidlib.neighbours.jaccard_torch import jaccard_from_neighbours_on_device
+from reidlib.neighbours.blocks import row_blocks, run_blocks
 from reidlib.neighbours.search import nearest
-from reidlib.neighbours.weights import Rows, check_k1, check_neighbours, inverted_lists, neighbour_weights, pointers
+from reidlib.neighbours.weights import Rows, check_k1, inverted_lists, neighbour_weights, pointers
 
 BUFFER_ENTRIES = 1 << 21  # pairs to a buffer of the last step; memory pages not written to cost nothing
 
 
-def jaccard_distance(embeddings: Float[Array, "n d"], *, k1: int, k2: int, max_distance: float = 1.0) -> csr_array:
+def jaccard_distance(embeddings: Float[np.ndarray, "n d"], *, k1: int, k2: int, max_distance: float = 1.0) -> csr_array:
     """`jaccard_from_neighbours`, which see, of the exact k1 nearest neighbours by inner product."""
     check_k1(k1, len(embeddings))
     similarities, indices = nearest(embeddings, k=k1)
@@ -25,12 +23,12 @@ def jaccard_distance(embeddings: Float[Array, "n d"], *, k1: int, k2: int, max_d
 
 
 def jaccard_from_neighbours(
-    embeddings: Float[Array, "n d"],
-    indices: Int32[Array, "n k1"],
+    embeddings: Float[np.ndarray, "n d"],
+    indices: Int32[np.ndarray, "rows k1"],
     *,
     k2: int,
     max_distance: float = 1.0,
-    similarities: Float32[Array, "n k1"] | None = None,
+    similarities: Float32[np.ndarray, "known k"] | None = None,
 ) -> csr_array:
     """Distances between all rows by the overlap of their k-reciprocal neighbours, their nearest rows being known.
 
@@ -38,7 +36,6 @@ def jaccard_from_neighbours(
     that lie in them by more than two thirds; weights = softmax of −(2 − 2·xᵢ·xⱼ) over the expanded set, averaged over
     the first k2 neighbours; distance = 1 − s / (2 − s), s being the sum over the smaller weights. Where the paper
     leaves k1 open, the row itself counts as one of its k1 neighbours. The same bits come out for any number of threads.
-    Computed where the embeddings are: of tensors on their device (`jaccard_torch`), of arrays by numba.
 
     Args:
         embeddings: unit-norm rows.
@@ -57,10 +54,6 @@ def jaccard_from_neighbours(
     """
     if not 0 <= max_distance <= 1:
         raise ValueError(f"jaccard: expected max_distance in [0, 1], got {max_distance}")
-    if isinstance(embeddings, Tensor):
-        check_neighbours(embeddings, indices, k2)
-        graph = jaccard_from_neighbours_on_device(embeddings, indices, k2=k2, max_distance=max_distance)
-        return _matrix(*(part.numpy(force=True) for part in graph))
     return _overlaps(neighbour_weights(embeddings, indices, k2=k2, similarities=similarities), max_distance)
 
 
@@ -99,15 +92,6 @@ def _symmetric(parts: list[_Upper], above: Int32[np.ndarray, "n"]) -> csr_array:
     lower_end = indptr[:-1].copy()
     for start, stop, *upper_part in parts:
         kernels.mirror(start, stop, above, *upper_part, indptr, lower_end, columns, distances)
-    return _matrix(indptr, columns, distances)
-
-
-def _matrix(
-    indptr: Int64[np.ndarray, "rows_and_one"],
-    columns: Int32[np.ndarray, "entries"],
-    distances: Float32[np.ndarray, "entries"],
-) -> csr_array:
-    n = len(indptr) - 1
     starts = indptr.astype(np.int32) if indptr[-1] < 2**31 else indptr
     matrix = csr_array((distances, columns, starts), shape=(n, n))
     matrix.has_sorted_indices = True

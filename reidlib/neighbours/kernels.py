@@ -183,20 +183,20 @@ def overlap(triple, places, lists, start, stop, max_distance, counts, columns, d
                 touched[size] = j
                 size += before == 0
                 total[j] = before + min(weight, values[q])
-        found = 0
+        kept = 0
         for t in range(size):  # survivors move to the front of `touched`, the others' sums are cleared
             j = touched[t]
-            touched[found] = j
+            touched[kept] = j
             if total[j] >= least:
-                found += 1
+                kept += 1
             else:
                 total[j] = 0
-        if used + found > columns.shape[0]:
-            return i, used, found
-        chosen = touched[:found]
+        if used + kept > columns.shape[0]:
+            return i, used, kept
+        chosen = touched[:kept]
         chosen.sort()
         first = used
-        for t in range(found):
+        for t in range(kept):
             j = chosen[t]
             distance = max(np.float32(1) - total[j] / (np.float32(2) - total[j]), TINY)
             total[j] = 0
@@ -222,9 +222,9 @@ def overlap_tile(triple, lists, weight, start, stop, scores):
         total[:] = 0
         for p in range(indptr[i], indptr[i + 1]):
             k = keys[p]
-            own = weights[p]
+            entry = weights[p]
             for q in range(heads[k], heads[k + 1]):
-                total[rows[q]] += min(own, values[q])
+                total[rows[q]] += min(entry, values[q])
         for j in range(scores.shape[1]):
             distance = max(np.float32(1) - total[j] / (np.float32(2) - total[j]), np.float32(0))
             scores[i, j] = -(np.float32(1) - weight) * distance - scores[i, j]

@@ -27,10 +27,10 @@ def dot(x, y):
 @njit(cache=True, nogil=True)
 def norms(rows):
     """Euclidean norms; NaN and infinity come through."""
-    found = np.empty(rows.shape[0], np.float32)
+    result = np.empty(rows.shape[0], np.float32)
     for i in range(rows.shape[0]):
-        found[i] = np.sqrt(dot(rows[i], rows[i]))
-    return found
+        result[i] = np.sqrt(dot(rows[i], rows[i]))
+    return result
 
 
 @njit(cache=True, nogil=True)
@@ -142,8 +142,8 @@ def seed_columns(tile, biases, first_row, first_column, start, stop, state, want
 
 
 @njit(cache=True, nogil=True)
-def scan_rows(tile, biases, first_row, first_column, own, start, stop, state, wanted):
-    """Offer the tile's columns to its rows [start, stop), but to no row itself: row 0 is column `own` (-1: none is)."""
+def scan_rows(tile, biases, first_row, first_column, offset, start, stop, state, wanted):
+    """Offer the tile's columns to its rows [start, stop), but to no row itself: row 0 is column `offset`, if not -1."""
     seed_rows(tile, biases, first_row, first_column, start, stop, state, wanted)
     thresholds, counts, scores, columns, _ = state
     width = tile.shape[1]
@@ -157,7 +157,7 @@ def scan_rows(tile, biases, first_row, first_column, own, start, stop, state, wa
             if rows_reach(tile[r, begin:end], biases[begin:end], threshold):
                 for c in range(begin, end):
                     score = tile[r, c] + biases[c]
-                    if score >= threshold and not (own >= 0 and own + row == first_column + c):
+                    if score >= threshold and not (offset >= 0 and offset + row == first_column + c):
                         scores[row, count] = score
                         columns[row, count] = first_column + c
                         count += 1
@@ -213,10 +213,10 @@ def insert(similarities, indices, filled, similarity, column):
 
 
 @njit(cache=True, nogil=True)
-def settle(queries, embeddings, own, start, stop, state, wanted, similarities, indices):
+def settle(queries, embeddings, offset, start, stop, state, wanted, similarities, indices):
     """The best of each row's candidates by float32 products; all columns are candidates of a row that was given up.
 
-    Where query 0 is embedding `own` (and so on; -1: none is), each row itself comes first.
+    Where query 0 is embedding `offset` (and so on; -1: none is), each row itself comes first.
     """
     thresholds, counts, scores, columns, margins = state
     for i in range(start, stop):
@@ -224,15 +224,15 @@ def settle(queries, embeddings, own, start, stop, state, wanted, similarities, i
             prune(thresholds, counts, scores, columns, margins, i, wanted)
         everything = thresholds[i] == np.inf
         filled = 0
-        first = 1 if own >= 0 else 0
-        if own >= 0:
+        first = 1 if offset >= 0 else 0
+        if offset >= 0:
             similarities[i, 0] = dot(queries[i], queries[i])
-            indices[i, 0] = own + i
+            indices[i, 0] = offset + i
             if indices.shape[1] == 1:
                 continue
         for p in range(embeddings.shape[0] if everything else counts[i]):
             j = p if everything else columns[i, p]
-            if own >= 0 and j == own + i:
+            if offset >= 0 and j == offset + i:
                 continue
             similarity = dot(queries[i], embeddings[j])
             filled = insert(similarities[i, first:], indices[i, first:], filled, similarity, j)

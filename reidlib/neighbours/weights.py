@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32, Int64
-from torch import Tensor
 
 from reidlib.neighbours import kernels
-from reidlib.neighbours.blocks import Array, each_block
-from reidlib.neighbours.candidates import NORM_TOLERANCE, check_norms
+from reidlib.neighbours.blocks import each_block
+from reidlib.neighbours.rows import NORM_TOLERANCE, check_norms, read_only
 
 
 class Rows(NamedTuple):
@@ -32,10 +31,10 @@ class Lists(NamedTuple):
 
 def neighbour_weights(
     embeddings: Float[np.ndarray, "n d"],
-    indices: Int32[np.ndarray, "n k1"],
+    indices: Int32[np.ndarray, "rows k1"],
     *,
     k2: int,
-    similarities: Float32[np.ndarray, "n k1"] | None = None,
+    similarities: Float32[np.ndarray, "known k"] | None = None,
 ) -> Rows:
     """The weights V of each row over its k-reciprocal neighbours, expanded, then averaged over its k2 nearest rows.
 
@@ -54,15 +53,15 @@ def neighbour_weights(
         ValueError: shapes that do not belong together, neighbours that are no rows, a row that is not its own first
             neighbour, k1 or k2 out of range, embeddings that are not finite unit-norm rows.
     """
-    check_neighbours(embeddings, indices, k2)
+    _check_neighbours(embeddings, indices, k2)
     n = len(indices)
     if similarities is None:
         similarities = np.empty((n, 0), np.float32)
     elif similarities.shape != indices.shape:
         raise ValueError(f"jaccard: similarities {similarities.shape} do not belong to neighbours {indices.shape}")
     similarities, indices = np.ascontiguousarray(similarities), np.ascontiguousarray(indices)
-    rows = _reciprocal_weights(np.ascontiguousarray(embeddings, np.float32), indices, similarities)
-    return _averaged(rows, indices, k2) if k2 > 1 else rows
+    rows = _reciprocal_weights(read_only(embeddings), indices, similarities)
+    return _average(rows, indices, k2) if k2 > 1 else rows
 
 
 def inverted_lists(rows: Rows, *, first: int = 0) -> tuple[Lists, Int32[np.ndarray, "entries"]]:
@@ -89,7 +88,7 @@ def check_k1(k1: int, n: int) -> None:
         raise ValueError(f"jaccard: expected 1 <= k1 < n, got k1={k1} and n={n}; lower k1 or pass more images")
 
 
-def check_neighbours(embeddings: Float[Array, "n d"], indices: Int32[Array, "rows k1"], k2: int) -> None:
+def _check_neighbours(embeddings: Float[np.ndarray, "n d"], indices: Int32[np.ndarray, "rows k1"], k2: int) -> None:
     """Refuse neighbours that do not belong to the embeddings, and numbers of them out of range."""
     n, k1 = len(embeddings), indices.shape[1]
     if indices.shape[0] != n:
@@ -100,8 +99,7 @@ def check_neighbours(embeddings: Float[Array, "n d"], indices: Int32[Array, "row
     lowest, highest = int(indices.min()), int(indices.max())
     if lowest < 0 or highest >= n:
         raise ValueError(f"jaccard: neighbours must be rows 0..{n - 1}, found {lowest}..{highest}")
-    own = indices[:, 0].numpy(force=True) if isinstance(indices, Tensor) else indices[:, 0]
-    strangers = np.flatnonzero(own != np.arange(n))
+    strangers = np.flatnonzero(indices[:, 0] != np.arange(n))
     if len(strangers):
         raise ValueError(
             f"jaccard: row {strangers[0]} is not its own first neighbour; put each row first, as search.nearest does"
@@ -133,7 +131,7 @@ def _reciprocal_weights(
     return rows
 
 
-def _averaged(rows: Rows, indices: Int32[np.ndarray, "n k1"], k2: int) -> Rows:
+def _average(rows: Rows, indices: Int32[np.ndarray, "n k1"], k2: int) -> Rows:
     """Step 5: each row of V becomes the mean of V over its first k2 neighbours."""
     n = len(indices)
     sizes = np.empty(n, np.int64)

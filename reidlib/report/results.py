@@ -1,42 +1,33 @@
-"""Every picture of an evaluation, in one folder."""
+"""Every table and picture of an evaluation, in one folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Int
 
-from reidlib.report.curves import draw_cmc, draw_curves
-from reidlib.report.ranked_lists import Split, draw_ranked_lists
-from reidlib.report.tables import MODELS
-
-TITLES = {
-    "train_intra": "Training inside cameras (train_intra)",
-    "train_inter": "Training across cameras (train_inter)",
-    "label_quality_intra": "Pseudo-labels of train_intra against the identities (thin lines: each camera)",
-    "label_quality_inter": "Pseudo-labels of train_inter against the identities (thin lines: each camera)",
-}
+from reidlib.files import atomic_folder
+from reidlib.images.split import Split
+from reidlib.report.measures import RetrievalReport
+from reidlib.report.titles import MODELS, TABLES
+from reidlib.tables import write_csv
 
 
-def draw_results(
-    folder: Path,
-    *,
-    curves: Mapping[str, pd.DataFrame],
-    cmc: pd.DataFrame,
-    query: Split | None = None,
-    gallery: Split | None = None,
-    lists: Mapping[int, Int[np.ndarray, "_"]],
+def write_results(
+    folder: Path, tables: Mapping[str, pd.DataFrame], found: RetrievalReport, *, query: Split, gallery: Split
 ) -> None:
-    """Draw what there is: each table of curves as <name>.png, cmc.png, and ranked_lists.png.
+    """Write each table of curves and cmc.csv, and draw what there is of them: <name>.png, cmc.png, ranked_lists.png."""
+    from reidlib.report.curves import draw_cmc, draw_curves  # matplotlib, which checks and transfer do without
+    from reidlib.report.ranked_lists import draw_ranked_lists
 
-    Without identities `cmc` (rank, and the CMC of each model as shares) and `lists` (ranked gallery rows of a few
-    queries) are empty, and neither queries nor gallery are needed.
-    """
-    for name, table in curves.items():
-        draw_curves(table, folder / f"{name}.png", title=TITLES.get(name, name))
-    if len(cmc):
-        models = {title: cmc[name].to_numpy() for name, title in MODELS.items() if name in cmc.columns}
-        draw_cmc(models, folder / "cmc.png", title="Queries found by rank")
-    if lists and query is not None and gallery is not None:
-        draw_ranked_lists(query, gallery, lists, folder / "ranked_lists.png", title="Ranked lists of the final model")
+    cmc = found.cmc()
+    with atomic_folder(folder) as made:
+        for name, table in tables.items():
+            write_csv(made / f"{name}.csv", table)
+            draw_curves(table, made / f"{name}.png", title=TABLES.get(name, name))
+        write_csv(made / "cmc.csv", cmc)
+        if len(cmc):
+            models = {title: cmc[name].to_numpy() for name, title in MODELS.items() if name in cmc.columns}
+            draw_cmc(models, made / "cmc.png", title="Queries found by rank")
+        if found.lists:
+            path = made / "ranked_lists.png"
+            draw_ranked_lists(query, gallery, found.lists, path, identities=found.identities)

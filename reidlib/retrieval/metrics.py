@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int, Int64
 
+from reidlib.neighbours.rows import unit_rows
 from reidlib.progress import progress
 from reidlib.retrieval.kernels import score_queries
 
@@ -43,7 +44,10 @@ def cosine_tiles(
     Raises:
         ValueError: rows that are not unit-norm (NaN and zero rows included), empty inputs.
     """
-    return _products(_unit_rows(query, name="query"), _unit_rows(gallery, name="gallery"))
+    for name, rows in (("query", query), ("gallery", gallery)):
+        if len(rows) == 0:
+            raise ValueError(f"evaluate: expected at least one {name} embedding, found none")
+    return _products(unit_rows(query, "evaluate: query embeddings"), unit_rows(gallery, "evaluate: gallery embeddings"))
 
 
 def evaluate(
@@ -156,22 +160,6 @@ def _products(
         yield part, np.matmul(query[part], gallery.T, out=buffer[: part.stop - part.start])
 
 
-def _unit_rows(embeddings: Float[np.ndarray, "n d"], *, name: str) -> Float[np.ndarray, "n d"]:
-    """The embeddings as float32, checked to be finite and of norm 1 (within 1e-2, for float16)."""
-    if len(embeddings) == 0:
-        raise ValueError(f"evaluate: expected at least one {name} embedding, found none")
-    rows = np.ascontiguousarray(embeddings, dtype=np.float32)
-    norms = np.sqrt(np.einsum("nd,nd->n", rows, rows))
-    wrong = ~(np.abs(norms - 1) < 1e-2)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise ValueError(
-            f"evaluate: expected {name} embeddings of norm 1, found {int(wrong.sum())} others, the first in row {row} "
-            f"with norm {norms[row]}; divide each row by its norm and look for NaN or zero rows"
-        )
-    return rows
-
-
 def _check_numbers(name: str, identities: Int[np.ndarray, "n"], cameras: Int[np.ndarray, "m"]) -> None:
     if identities.size == 0 or identities.size != cameras.size:
         raise ValueError(
@@ -198,11 +186,11 @@ def _summary(values: Float64[np.ndarray, "q 3"], *, max_rank: int) -> Retrieval:
             f"evaluate: expected a query with a match on another camera, found none among {len(values)} queries; "
             "look at the identities and cameras of queries and gallery"
         )
-    found = np.bincount(np.minimum(matched[:, 2], max_rank + 1).astype(np.int64), minlength=max_rank + 2)
+    firsts = np.bincount(np.minimum(matched[:, 2], max_rank + 1).astype(np.int64), minlength=max_rank + 2)
     return Retrieval(
         mAP=float(np.mean(matched[:, 0])),
         mINP=float(np.mean(matched[:, 1])),
-        cmc=np.cumsum(found[1 : max_rank + 1]) / len(matched),
+        cmc=np.cumsum(firsts[1 : max_rank + 1]) / len(matched),
         queries=len(matched),
         ignored_queries=len(values) - len(matched),
         average_precisions=np.where(values[:, 2] > 0, values[:, 0], np.nan),

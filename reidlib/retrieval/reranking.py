@@ -78,10 +78,10 @@ def _tiles(
         rows = slice(start, min(start + tile, len(query)))
         scores = (everything[rows] * (-2 * weight)) @ listed.T
         scores += 2 * weight
-        own = Rows(weights.indptr[rows.start : rows.stop + 1], weights.columns, weights.weights)
+        part = Rows(weights.indptr[rows.start : rows.stop + 1], weights.columns, weights.weights)
 
-        def overlap(first: int, last: int, own: Rows = own, scores: Float32[np.ndarray, "rows g"] = scores) -> None:
-            kernels.overlap_tile(own, lists, weight, first, last, scores)
+        def overlap(first: int, last: int, part: Rows = part, scores: Float32[np.ndarray, "rows g"] = scores) -> None:
+            kernels.overlap_tile(part, lists, weight, first, last, scores)
 
         each_block(overlap, len(scores), size=16)
         yield rows, scores

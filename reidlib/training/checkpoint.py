@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from reidlib.artifacts import atomic_file
+from reidlib.files import atomic_file
 
 KEPT = 2
 State = dict[str, Any]
@@ -62,11 +62,11 @@ class Checkpoints:
         return Checkpoints(self.folder and self.folder / name, minutes=self.minutes)
 
     def newest(self) -> bytes | None:
-        """Return the newest whole checkpoint, for `unpacked`; None where there is none. Damaged ones are reported."""
+        """Return the newest whole checkpoint, for `unpack`; None where there is none. Damaged ones are reported."""
         for path in sorted(self._found(), key=_number, reverse=True):
             content = path.read_bytes()
             try:
-                unpacked(content)
+                unpack(content)
             except ValueError as error:
                 print(f"{path}: {error}; the checkpoint before it is tried")
             else:
@@ -85,7 +85,7 @@ class Checkpoints:
         if self.folder is None:
             return
         self.wait()
-        tensors, rest = _flat(state)
+        tensors, rest = _flatten(state)
         before, self._copies = self._copies, {}
         for name, tensor in tensors.items():  # into the last copy's memory, where it fits: new memory costs more
             copy = before.get(name)
@@ -129,7 +129,7 @@ class Checkpoints:
             print(f"checkpoint not written: {error}; training goes on, and would resume from {self}", flush=True)
 
 
-def unpacked(content: bytes) -> State:
+def unpack(content: bytes) -> State:
     """Return the state that `Checkpoints.save` was given.
 
     Raises:
@@ -140,7 +140,7 @@ def unpacked(content: bytes) -> State:
         facts, tensors = json.loads(content[8 : 8 + length])["__metadata__"], load(content)
         if _digest(tensors, facts["rest"]) != facts["digest"]:
             raise ValueError("its content does not match its digest")
-        return _nested(json.loads(facts["rest"]), tensors)
+        return _unflatten(json.loads(facts["rest"]), tensors)
     except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(f"not a whole checkpoint of this pipeline ({error})") from error
 
@@ -165,7 +165,7 @@ def fingerprint(paths: Sequence[Path], values: Any) -> str:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder, which is made here, and removed where the block ends without an exception.
 
     Raises:
@@ -219,7 +219,7 @@ def _digest(tensors: dict[str, Tensor], rest: str) -> str:
     return digest.hexdigest()
 
 
-def _flat(state: State) -> tuple[dict[str, Tensor], str]:
+def _flatten(state: State) -> tuple[dict[str, Tensor], str]:
     """Split a nested state into its tensors, by number, and the rest as JSON, which refers to them."""
     tensors: dict[str, Tensor] = {}
 
@@ -238,14 +238,14 @@ def _flat(state: State) -> tuple[dict[str, Tensor], str]:
     return tensors, json.dumps(walk(state))
 
 
-def _nested(rest: Any, tensors: dict[str, Tensor]) -> Any:
-    """Put the tensors back into what `_flat` left; tuples come back as lists, arrays as tensors."""
+def _unflatten(rest: Any, tensors: dict[str, Tensor]) -> Any:
+    """Put the tensors back into what `_flatten` left; tuples come back as lists, arrays as tensors."""
     kind, value = next(iter(rest.items()))
     match kind:
         case "tensor":
             return tensors[value]
         case "items":
-            return {key: _nested(item, tensors) for key, item in value}
+            return {key: _unflatten(item, tensors) for key, item in value}
         case "list":
-            return [_nested(item, tensors) for item in value]
+            return [_unflatten(item, tensors) for item in value]
     return value

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, distributed, nn
 
-from reidlib.features import device
+from reidlib.embed import device
 from reidlib.models.embedder import Features
 from reidlib.models.grouped_norm import synchronise_norms
 from reidlib.neighbours.search import Neighbours, nearest
@@ -78,7 +78,7 @@ class World:
         rows = self.share(count)
         return slice(rows.start, rows.stop)
 
-    def joined(self, part: Shaped[np.ndarray, "part *rest"], *, count: int) -> Shaped[np.ndarray, "n *rest"]:
+    def join(self, part: Shaped[np.ndarray, "part *rest"], *, count: int) -> Shaped[np.ndarray, "n *rest"]:
         """Return the rows of all ranks, every rank having brought those of its `share(count)`."""
         if self.size == 1:
             return part
@@ -90,7 +90,7 @@ class World:
         lengths = [len(World(rank, self.size, self.device).share(count)) for rank in range(self.size)]
         return np.concatenate([rows[:length].numpy() for rows, length in zip(parts, lengths, strict=True)])
 
-    def gathered(self, features: Features) -> Features:
+    def gather(self, features: Features) -> Features:
         """Return the features of the whole batch, in rank order; gradients flow back to this rank's part.
 
         Every rank then computes the loss of the whole batch, and DDP's mean over the ranks of what each sends back into
@@ -106,7 +106,7 @@ class World:
         if self.size == 1:
             return nearest(embeddings, k=k)
         part = nearest(embeddings, k=k, rows=self.share(len(embeddings)))
-        return Neighbours(*(self.joined(np.ascontiguousarray(column), count=len(embeddings)) for column in part))
+        return Neighbours(*(self.join(np.ascontiguousarray(column), count=len(embeddings)) for column in part))
 
     def on_first(self, function: Callable[[], Value]) -> Value:
         """Call a function on rank 0 and give its result, or its exception, to every rank."""
@@ -139,7 +139,7 @@ class World:
         distributed.all_reduce(total)
         return total / self.size
 
-    def replicated(self, model: nn.Module) -> nn.Module:
+    def replicate(self, model: nn.Module) -> nn.Module:
         """Return what to call in training: gradients are averaged over ranks, batch norms span them where needed."""
         if self.size == 1:
             return model
@@ -153,7 +153,7 @@ ALONE = World(0, 1, device())
 
 
 @contextmanager
-def connected() -> Iterator[World]:
+def connect() -> Iterator[World]:
     """Yield the world that torchrun describes (RANK, LOCAL_RANK, WORLD_SIZE); without torchrun, this process alone.
 
     CPU tensors travel by gloo, GPU tensors by NCCL. A rank that dies ends the run: torchrun stops the others, and on

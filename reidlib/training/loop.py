@@ -1,24 +1,30 @@
-"""The training loop: embed, label, begin the loss's terms, then batches of forward, loss, backward, step, update."""
+"""The training loop: embed, label, begin the losses; then batches of forward, loss, backward, step, update."""
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
+from itertools import islice
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Integer, UInt8
-from torch import nn
+from torch import Tensor, nn
 
-from reidlib.features import embed
-from reidlib.images.residence import Images, placed, residence
-from reidlib.models.embedder import Embedder
+from reidlib.batches.augment import apply, draw
+from reidlib.batches.residence import Images, batches, on_device, place, residence
+from reidlib.batches.sampling import pk_batches
+from reidlib.embed import embed
+from reidlib.losses.term import Batch, EpochStart
+from reidlib.models.camera_norm import conversions
+from reidlib.models.embedder import Embedder, Features
+from reidlib.progress import progress
 from reidlib.training.checkpoint import Checkpoints, Interrupted, stop_requests
 from reidlib.training.distributed import ALONE, World
-from reidlib.training.precision import compiled
-from reidlib.training.run import Run, begun
-from reidlib.training.settings import History, Phase, Settings
-from reidlib.training.step import batches_left, step
-from reidlib.training.term import Start
+from reidlib.training.plan import Phase, Settings
+from reidlib.training.precision import compile_network
+from reidlib.training.state import History, State
 
 SMALLEST_VARIANCE = 1e-6
 
@@ -49,7 +55,7 @@ def train(
         settings: epochs, optimiser, augmentation and seed.
         world: the processes that train together.
         checkpoints: where to go on from, and where to leave the state at every epoch's end and now and then.
-        teacher: embeddings of the images by another network, for the terms that learn from it.
+        teacher: embeddings of the images by another network, for the losses that learn from it.
 
     Returns:
         The curves (epoch from 1, loss, learning rate, the labels' measures) and the labels of every epoch.
@@ -59,100 +65,181 @@ def train(
         Interrupted: after SIGTERM or SIGINT, the state being saved.
     """
     checkpoints = checkpoints or Checkpoints()
-    model.to(world.device).to(memory_format=torch.channels_last)
-    run = begun(model, phases, settings, world, checkpoints, teacher)
-    network = _network(run, images)
-    source = placed(
-        images, residence(images, device=world.device, memory_gib=settings.device_memory_gib), device=world.device
-    )
-    gpus = [world.device] if world.device.type == "cuda" else []
-    with torch.random.fork_rng(gpus), stop_requests() as stop, checkpoints:
-        while run.epoch < settings.epochs:
-            began = perf_counter()
-            if run.labelled is None:
-                _label(run, source, cameras)
-            labelled, seen = perf_counter(), 0
+    device, compute = world.device, settings.compute
+    model.to(device).to(memory_format=torch.channels_last)
+    state = State(model, phases, settings, world, teacher)
+    state.resume(checkpoints)
+    network = _network(state, images)
+    source = place(images, residence(images, device=device, memory_gib=compute.device_memory_gib), device=device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), stop_requests() as stop, checkpoints:
+        while state.epoch < settings.epochs:
+            start = perf_counter()
+            if state.labels is None:
+                begin_epoch(state, source, cameras)
+            seen, labelled = 0, perf_counter()
             model.train()
-            for batch in batches_left(run, source, cameras):
-                seen += len(batch.rows)
-                step(run, network, batch)
-                run.iteration += 1
-                _look_around(run, stop)
-            curve = run.end_epoch()
-            checkpoints.save(run.state())
+            for drawn in draw_batches(state, source, cameras):
+                step(state, network, drawn)
+                state.iteration += 1
+                seen += len(drawn.rows)
+                _look_around(state, checkpoints, stop)
+            curve = state.end_epoch()
+            checkpoints.save(state.content())
             if world.first:
-                ended, left = perf_counter(), settings.epochs - run.epoch
-                speed, seconds = seen / (ended - labelled), left * (ended - began)
-                print(_line(curve, of=settings.epochs, images_per_second=speed, seconds_left=seconds), flush=True)
+                left = (settings.epochs - state.epoch) * (perf_counter() - start)
+                speed = seen / (perf_counter() - labelled)
+                print(_line(curve, of=settings.epochs, images_per_second=speed, seconds_left=left), flush=True)
     model.eval()
-    return run.history
+    return state.history
 
 
-def _network(run: Run, images: UInt8[np.ndarray, "n h w 3"]) -> nn.Module:
-    """Return what the training step calls: the model itself, compiled and replicated as wanted."""
-    network: nn.Module = run.model
-    if run.settings.compile:
-        part = run.phases[0].clusters_per_batch * run.phases[0].images_per_cluster // run.world.size
-        network = compiled(network.train(), images=part, size_px=run.model.size_of(images), device=run.world.device)
-    return run.world.replicated(network)
-
-
-def _label(run: Run, images: Images, cameras: Integer[np.ndarray, "n"]) -> None:
-    """Begin an epoch: embeddings, shared among the ranks, labels, and the terms of the loss made ready for them."""
-    part = embed(run.model, images, rows=run.world.share(len(images)), bf16=run.precision == "bf16")
-    embeddings = run.world.joined(part, count=len(images))
+def begin_epoch(state: State, images: Images, cameras: Integer[np.ndarray, "n"]) -> None:
+    """Embed all images, each process its share; label them; make the losses ready for the labels."""
+    world, settings = state.world, state.settings
+    part = embed(state.model, images, rows=world.share(len(images)), bf16=state.precision == "bf16")
+    embeddings = world.join(part, count=len(images))
     variance = 1 - float(np.square(embeddings.mean(axis=0, dtype=np.float64)).sum())
     if variance < SMALLEST_VARIANCE:
         raise ValueError(
-            f"training collapsed: at the start of epoch {run.epoch + 1} all embeddings are nearly one (variance "
+            f"training collapsed: at the start of epoch {state.epoch + 1} all embeddings are nearly one (variance "
             f"{variance:.1e}); lower learning_rate or raise temperature"
         )
     threads = torch.get_num_threads()
-    run.labelled = run.phase.label(run.epoch, embeddings, run.world, run.history.labels)
+    state.labels = state.phase.label(state.epoch, embeddings, world, state.history.labels)
     torch.set_num_threads(threads)  # numba's first parallel kernel moves OpenMP's number, torch's with it
-    torch.manual_seed(int(np.random.default_rng((run.settings.seed, run.epoch)).integers(2**62)))
-    run.objective.begin(
-        Start(
-            epoch=run.epoch,
+    torch.manual_seed(int(np.random.default_rng((settings.seed, state.epoch)).integers(2**62)))
+    state.loss.begin(
+        EpochStart(
+            epoch=state.epoch,
             embeddings=embeddings,
-            labels=run.objective.classes(run.labelled.labels),
+            labels=state.loss.classes(state.labels.labels),
             cameras=cameras,
-            local=run.phase.local,
-            renewed=run.renewed(run.labelled.labels),
-            device=run.world.device,
+            local=state.phase.local,
+            renewed=state.are_new(state.labels.labels),
+            device=world.device,
         )
     )
-    run.losses.zero_()
-    run.renew_groups()
+    state.values.zero_()
+    state.update_optimiser()
 
 
-def _look_around(run: Run, stop: Callable[[], signal.Signals | None]) -> None:
+class Drawn(NamedTuple):
+    """A batch that was drawn, and where this process's part of its images is."""
+
+    rows: np.ndarray  # int64 (b,): which images of the table
+    labels: np.ndarray  # int64 (b,): their clusters
+    cameras: np.ndarray  # int64 (b,): of the images
+    images: Images  # what holds this process's part
+    own_rows: np.ndarray  # where in it
+
+
+def draw_batches(state: State, source: Images, cameras: Integer[np.ndarray, "n"]) -> Iterator[Drawn]:
+    """Return the batches of the epoch that are still to come."""
+    assert state.labels is not None
+    labels, phase, world = state.loss.classes(state.labels.labels), state.phase, state.world
+    drawn = pk_batches(
+        labels,
+        cameras,
+        clusters_per_batch=phase.clusters_per_batch,
+        images_per_cluster=phase.images_per_cluster,
+        batches=state.settings.iterations,
+        generator=np.random.default_rng((state.settings.seed, state.epoch, 0)),
+        sampling=phase.sampling,
+    )
+    to_come = list(islice(drawn, state.iteration, None))
+    parts = (rows[world.equal_share(len(rows))] for rows in to_come)
+    loaded = batches(source, parts, device=world.device)
+    return (
+        Drawn(rows, labels[rows].astype(np.int64), cameras[rows].astype(np.int64), images, own_rows)
+        for rows, (images, own_rows) in zip(progress(to_come, "training"), loaded, strict=True)
+    )
+
+
+def step(state: State, network: nn.Module, drawn: Drawn) -> None:
+    """Take one batch, of which this process embeds its part; nothing here waits for the device."""
+    optimiser, clip_norm = state.optimiser, state.settings.clip_norm
+    generator = np.random.default_rng((state.settings.seed, state.epoch, state.iteration + 1))
+    torch.manual_seed(int(generator.integers(2**62)) + state.world.rank)
+    views = [_forward(state, network, drawn, number, generator) for number in range(state.loss.views)]
+    batch = Batch(
+        epoch=state.epoch,
+        first=views[0],
+        second=views[1] if len(views) > 1 else None,
+        rows=drawn.rows,
+        labels=drawn.labels,
+        cameras=drawn.cameras,
+        generator=generator,
+    )
+    loss = state.loss(batch)
+    optimiser.zero_grad()
+    torch.autograd.backward(loss)
+    if clip_norm is not None:
+        nn.utils.clip_grad_norm_([weight for group in optimiser.param_groups for weight in group["params"]], clip_norm)
+    optimiser.step()
+    state.loss.update(replace(batch, first=Features(*(part.detach() for part in views[0]))))
+    state.values[state.iteration] = loss.detach()
+
+
+def _forward(state: State, network: nn.Module, drawn: Drawn, view: int, generator: np.random.Generator) -> Features:
+    """Return the features of one view of the whole batch: augmented, and from the second on in other cameras' style."""
+    world, architecture = state.world, state.model.architecture
+    augmentation = replace(state.settings.augmentation, mean=architecture.mean, std=architecture.std)
+    part, size = world.equal_share(len(drawn.rows)), state.model.size_of(drawn.images)
+    draws = draw(generator, len(drawn.rows), height=size[0], width=size[1], settings=augmentation)
+    images = apply(
+        drawn.images,
+        replace(draws, **{field.name: getattr(draws, field.name)[part] for field in fields(draws)}),
+        settings=augmentation,
+        rows=drawn.own_rows,
+        size_px=size,
+    ).to(world.device)
+    styles: tuple[Tensor, ...] = ()
+    if architecture.camera_norm_after is not None:
+        styles = (on_device(images, drawn.cameras[part]),)
+        if view:
+            styles += (on_device(images, conversions(drawn.cameras, architecture.cameras, generator)[part]),)
+    with torch.autocast(world.device.type, torch.bfloat16, enabled=state.precision == "bf16"):
+        features: Features = network(images, *styles)
+    return world.gather(features)
+
+
+def _network(state: State, images: UInt8[np.ndarray, "n h w 3"]) -> nn.Module:
+    """Return what the training step calls: the model itself, compiled and replicated as wanted."""
+    network: nn.Module = state.model
+    if state.settings.compute.compile:
+        part = state.phases[0].clusters_per_batch * state.phases[0].images_per_cluster // state.world.size
+        size = state.model.size_of(images)
+        network = compile_network(network.train(), images=part, size_px=size, device=state.world.device)
+    return state.world.replicate(network)
+
+
+def _look_around(state: State, checkpoints: Checkpoints, stop: Callable[[], signal.Signals | None]) -> None:
     """Now and then: read the losses, save the state, and leave where the run is asked to stop.
 
     Several processes ask each other only when the losses are read, since each question makes them wait.
     """
-    look = run.iteration % run.settings.log_every == 0 or run.iteration == run.settings.iterations
-    asked = (look or run.world.size == 1) and run.world.any_of(stop() is not None)
-    due = run.checkpoints.due()
+    look = state.iteration % state.settings.compute.log_every == 0 or state.iteration == state.settings.iterations
+    asked = (look or state.world.size == 1) and state.world.any_of(stop() is not None)
+    due = checkpoints.due()
     if look or asked or due:
-        _check_losses(run)
+        _check_losses(state, checkpoints)
     if asked or due:
-        run.checkpoints.save(run.state())
+        checkpoints.save(state.content())
     if asked:
-        run.checkpoints.wait()
-        message = f"stopped in epoch {run.epoch + 1}; run again to go on from {run.checkpoints}"
+        checkpoints.wait()
+        message = f"stopped in epoch {state.epoch + 1}; run again to go on from {checkpoints}"
         raise Interrupted(message, stop() or signal.SIGTERM)
 
 
-def _check_losses(run: Run) -> None:
+def _check_losses(state: State, checkpoints: Checkpoints) -> None:
     """Read the losses so far from the device; stop where one is not finite."""
-    losses = run.losses[: run.iteration].cpu()
-    broken = torch.nonzero(~losses.isfinite()).flatten()
+    values = state.values[: state.iteration].cpu()
+    broken = torch.nonzero(~values.isfinite()).flatten()
     if len(broken):
         raise ValueError(
-            f"training diverged: the loss of epoch {run.epoch + 1}, iteration {int(broken[0]) + 1} is "
-            f"{float(losses[broken[0]])} at learning rate {run.settings.rate(run.epoch):g}; the last checkpoint is "
-            f"{run.checkpoints}. Lower learning_rate, raise temperature, or set clip_norm"
+            f"training diverged: the loss of epoch {state.epoch + 1}, iteration {int(broken[0]) + 1} is "
+            f"{float(values[broken[0]])} at learning rate {state.settings.rate(state.epoch):g}; the last checkpoint is "
+            f"{checkpoints}. Lower learning_rate, raise temperature, or set clip_norm"
         )
 
 

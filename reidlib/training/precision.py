@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 
-def chosen_precision(model: nn.Module, device: torch.device) -> Literal["fp32", "bf16"]:
+def faster_precision(model: nn.Module, device: torch.device) -> Literal["fp32", "bf16"]:
     """Return bfloat16 where the device multiplies it in hardware and the network is not made of depthwise convolutions.
 
     Told by what device and network are, not by a clock: a choice that hung on what else the machine is doing would make
@@ -22,7 +22,7 @@ def chosen_precision(model: nn.Module, device: torch.device) -> Literal["fp32", 
     return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
 
 
-def compiled(network: nn.Module, *, images: int, size_px: tuple[int, int], device: torch.device) -> nn.Module:
+def compile_network(network: nn.Module, *, images: int, size_px: tuple[int, int], device: torch.device) -> nn.Module:
     """Return the network compiled by torch.compile for such batches, or, with a message, as it is where that fails."""
     batch = torch.zeros(images, 3, *size_px, device=device).to(memory_format=torch.channels_last)
     try:

@@ -1,10 +1,13 @@
 """Random graphs and embeddings for the tests of this folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import sparse
+
+from reidlib.labels.local import LocalLabelling
 
 Graph = tuple[sparse.csr_array, np.ndarray]
 
@@ -25,6 +28,19 @@ def random_graph() -> Callable[..., Graph]:
         graph = sparse.csr_array((dense[stored], stored), shape=(n, n))
         graph.sort_indices()
         return graph, dense
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def labelling() -> Callable[..., LocalLabelling]:
+    """How clusters are made: the method by its name, its settings, and the neighbours of the graph."""
+
+    def make(
+        name: str, settings: Mapping[str, Any] | None = None, *, k1: int = 15, k2: int = 4, original_weight: float = 0.0
+    ) -> LocalLabelling:
+        method = {"name": name, **(settings or {})}
+        return LocalLabelling(k1=k1, k2=k2, original_weight=original_weight, method=method)
 
     return make
 

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
-import torch
 
-from reidlib.labels.clustering import cluster, local_clusters, local_distances
+from reidlib.labels.clustering import cluster
 from reidlib.labels.dbscan import dbscan
-from reidlib.labels.graphs import blended
+from reidlib.labels.graphs import blend, block_diagonal
 from reidlib.labels.linkage import linkage
+from reidlib.labels.local import local_labels, silhouette_of
+from reidlib.labels.quality import silhouette
 from reidlib.neighbours.jaccard import jaccard_distance
 
 
@@ -32,8 +33,8 @@ def test_stored_pairs_are_blended_and_others_stay_at_one(people, weight):
     embeddings[9] = -embeddings[5]
     graph = jaccard_distance(embeddings, k1=20, k2=4)
     before = graph.toarray()
-    for rows in (embeddings, np.asfortranarray(embeddings), torch.from_numpy(embeddings)):
-        found = blended(graph, rows, original_weight=weight)
+    for rows in (embeddings, np.asfortranarray(embeddings)):
+        found = blend(graph, rows, original_weight=weight)
         assert found.dtype == np.float32 and found.nnz == graph.nnz
         np.testing.assert_allclose(filled(found), naive_blend(graph, embeddings, weight), atol=1e-6)
         assert np.array_equal(filled(found), filled(found).T)
@@ -46,29 +47,30 @@ def test_the_weight_is_a_share(people):
     graph = jaccard_distance(embeddings, k1=5, k2=2)
     for wrong in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match=r"original_weight: expected a share"):
-            blended(graph, embeddings, original_weight=wrong)
+            blend(graph, embeddings, original_weight=wrong)
 
 
 @pytest.mark.parametrize(
-    ("method", "function"),
-    [({"name": "dbscan", "eps": 0.5, "min_samples": 4}, dbscan), ({"name": "linkage", "quantile": 0.02}, linkage)],
+    ("function", "settings"), [(dbscan, {"eps": 0.5, "min_samples": 4}), (linkage, {"quantile": 0.02})]
 )
-def test_clusterings_are_made_on_the_blended_graph(people, method, function):
+def test_clusterings_are_made_on_the_blended_graph(people, labelling, function, settings):
     embeddings, _, cameras = people(200)
-    settings = {key: value for key, value in method.items() if key != "name"}
-    graph = blended(jaccard_distance(embeddings, k1=15, k2=4), embeddings, original_weight=0.3)
-    found = cluster(embeddings, k1=15, k2=4, method=method, seed=0, original_weight=0.3)
+    graph = blend(jaccard_distance(embeddings, k1=15, k2=4), embeddings, original_weight=0.3)
+    how = labelling(function.__name__, settings, original_weight=0.3)
+    found = cluster(embeddings, labelling=how, seed=0)
     assert np.array_equal(found.labels, function(graph, **settings))
     assert np.array_equal(found.distances.toarray(), graph.toarray())
-    local = local_clusters(embeddings, cameras, k1=15, k2=4, method=method, seed=0, original_weight=0.3)
-    graph = local_distances(embeddings, cameras, k1=15, k2=4, original_weight=0.3)
-    assert np.array_equal(local.distances.toarray(), graph.toarray())
-    rows = np.flatnonzero(cameras == 1)
-    alone = blended(jaccard_distance(embeddings[rows], k1=15, k2=4), embeddings[rows], original_weight=0.3)
-    assert np.array_equal(graph[rows][:, rows].toarray(), alone.toarray())
+    blocks = []
+    for camera in np.unique(cameras):
+        rows = np.flatnonzero(cameras == camera)
+        alone = jaccard_distance(embeddings[rows], k1=15, k2=4)
+        blocks.append((rows, blend(alone, embeddings[rows], original_weight=0.3)))
+    local = local_labels(embeddings, cameras, labelling=how, seed=0)
+    assert local.measures["silhouette"] == silhouette(block_diagonal(200, blocks), local.labels)
+    assert silhouette_of(embeddings, cameras, local.labels, labelling=how) == local.measures["silhouette"]
 
 
-def test_methods_without_a_graph_refuse_the_weight(people):
+def test_methods_without_a_graph_refuse_the_weight(people, labelling):
     embeddings, _, _ = people(60)
     with pytest.raises(ValueError, match=r"kmeans uses no Jaccard distance.*found 0\.3"):
-        cluster(embeddings, k1=5, k2=2, method={"name": "kmeans", "n_clusters": 6}, seed=0, original_weight=0.3)
+        cluster(embeddings, labelling=labelling("kmeans", {"n_clusters": 6}, original_weight=0.3), seed=0)

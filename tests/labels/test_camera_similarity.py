@@ -1,11 +1,9 @@
 import numpy as np
 import pytest
-import torch
 
 from reidlib.labels import camera_similarity as module
-from reidlib.labels.camera_similarity import camera_similarity, candidates_needed, with_camera_similarity
-from reidlib.labels.clustering import cluster, local_clusters
-from reidlib.neighbours.search import nearest, remembered
+from reidlib.labels.camera_similarity import camera_similarity, candidates_needed, nearer_across_cameras
+from reidlib.neighbours.search import nearest
 
 
 def naive_similarity(embeddings, local, cameras):
@@ -61,7 +59,7 @@ def test_the_same_embedding_on_two_cameras_is_wholly_similar(labelled):
 @pytest.mark.parametrize("weight", [0.0, 0.01, 0.4])
 def test_neighbours_are_the_nearest_of_the_dense_distance_among_the_candidates(labelled, weight):
     embeddings, local, cameras = labelled
-    found = with_camera_similarity(nearest, local, cameras, weight=weight)(embeddings, k=10)
+    found = nearer_across_cameras(embeddings, nearest(embeddings, k=30), local, cameras, weight=weight, k=10)
     cosines = embeddings.astype(np.float64) @ embeddings.T.astype(np.float64)
     closeness = cosines + weight * naive_similarity(embeddings, local, cameras)
     for i in range(120):
@@ -74,47 +72,27 @@ def test_neighbours_are_the_nearest_of_the_dense_distance_among_the_candidates(l
     assert np.array_equal(found.indices, plain.indices) == (weight == 0)
 
 
-def test_what_was_searched_before_and_tensors_give_the_same(labelled):
+def test_more_neighbours_than_candidates_change_nothing(labelled):
     embeddings, local, cameras = labelled
-    expected = with_camera_similarity(nearest, local, cameras, weight=0.1)(embeddings, k=10)
     assert candidates_needed(10, images=120) == 30 and candidates_needed(50, images=120) == 120
-    search = with_camera_similarity(remembered(nearest(embeddings, k=30)), local, cameras, weight=0.1)
-    again = search(embeddings, k=10)
-    assert again.indices.dtype == np.int32
-    tensors = search(torch.from_numpy(embeddings), k=10)
-    for found in (again, tensors):
-        assert np.array_equal(found.indices, expected.indices)
-        assert np.array_equal(found.similarities, expected.similarities)
-    assert isinstance(tensors.indices, torch.Tensor)
-    with pytest.raises(ValueError, match="remembered search"):
-        search(embeddings, k=11)
-
-
-def test_clusterings_take_it_as_their_search(people):
-    embeddings, _, cameras = people(200, noise=0.6)
-    method = {"name": "linkage", "quantile": 0.02}
-    settings = {"k1": 15, "k2": 4, "method": method, "seed": 0, "original_weight": 0.3}
-    local = local_clusters(embeddings, cameras, **settings).labels
-    search = with_camera_similarity(nearest, local, cameras, weight=0.1)
-    found = cluster(embeddings, **settings, search=search)
-    assert np.array_equal(found.labels, cluster(torch.from_numpy(embeddings), **settings, search=search).labels)
-    assert not np.array_equal(found.distances.toarray(), cluster(embeddings, **settings).distances.toarray())
-    plain = cluster(embeddings, **settings, search=with_camera_similarity(nearest, local, cameras, weight=0.0))
-    assert np.array_equal(plain.labels, cluster(embeddings, **settings).labels)
+    expected, found = (
+        nearer_across_cameras(embeddings, nearest(embeddings, k=count), local, cameras, weight=0.1, k=10)
+        for count in (30, 77)
+    )
+    assert found.indices.dtype == np.int32 and found.indices.shape == (120, 10)
+    assert np.array_equal(found.indices, expected.indices)
+    assert np.array_equal(found.similarities, expected.similarities)
 
 
 def test_no_local_cluster_no_similarity(labelled):
     embeddings, local, cameras = labelled
-    nothing = np.full_like(local, -1)
-    found = with_camera_similarity(nearest, nothing, cameras, weight=0.5)(embeddings, k=8)
-    assert np.array_equal(found.indices, nearest(embeddings, k=8).indices)
+    nothing, candidates = np.full_like(local, -1), nearest(embeddings, k=24)
+    found = nearer_across_cameras(embeddings, candidates, nothing, cameras, weight=0.5, k=8)
+    assert np.array_equal(found.indices, candidates.indices[:, :8])
 
 
-def test_other_rows_and_clusters_across_cameras_are_refused(labelled):
-    embeddings, local, cameras = labelled
-    search = with_camera_similarity(nearest, local, cameras, weight=0.1)
-    with pytest.raises(ValueError, match="120 cameras are known, asked for 100"):
-        search(embeddings[:100], k=5)
+def test_clusters_across_cameras_are_refused(labelled):
+    embeddings, _, cameras = labelled
     across = np.zeros(120, dtype=np.int32)
-    with pytest.raises(ValueError, match="inside cameras, found local label 0 on several"):
-        with_camera_similarity(nearest, across, cameras, weight=0.1)(embeddings, k=5)
+    with pytest.raises(ValueError, match="cluster 0 is on cameras"):
+        nearer_across_cameras(embeddings, nearest(embeddings, k=15), across, cameras, weight=0.1, k=5)

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 from sklearn.cluster import DBSCAN
 
-from reidlib.labels.dbscan import AUTO_EPS_RANGE, choose_eps, dbscan, resolve_eps
+from reidlib.labels.dbscan import AUTO_EPS_RANGE, choose_eps, dbscan
 from reidlib.neighbours.jaccard import jaccard_distance
 
 
@@ -39,29 +40,25 @@ def test_a_graph_cut_at_eps_gives_the_same_labels(people):
     assert np.array_equal(dbscan(whole, eps=0.5, min_samples=4), dbscan(cut, eps=0.5, min_samples=4))
 
 
-@pytest.mark.parametrize(
-    ("given_settings", "message"),
-    [
-        ({}, "exactly one of eps and quantile"),
-        ({"eps": 0.5, "quantile": 0.1}, "exactly one of eps and quantile"),
-        ({"eps": 0.0}, "in \\(0, 1\\), found 0.0"),
-        ({"eps": 1.0}, "in \\(0, 1\\), found 1.0"),
-        ({"eps": float("nan")}, "found nan"),
-        ({"quantile": 1.2}, "share in"),
-        ({"eps": 0.5, "min_samples": 0}, "min_samples: expected at least 1"),
-    ],
-)
-def test_wrong_settings_are_refused(random_graph, given_settings, message):
-    graph, _ = random_graph(10, density=0.5, seed=0)
-    with pytest.raises(ValueError, match=message):
-        dbscan(graph, **({"min_samples": 4} | given_settings))
+def test_eps_is_compared_as_float32():
+    """Of float32(.3) and .3 the former is larger: a pair at .3 is within eps = .3."""
+    graph = sparse.csr_array(np.float32([[0, 0.3], [0.3, 0]]))
+    assert dbscan(graph, eps=0.3, min_samples=2).tolist() == [0, 0]
+    assert dbscan(graph, eps=float(np.nextafter(np.float32(0.3), np.float32(0))), min_samples=2).tolist() == [-1, -1]
 
 
-def test_quantile_is_the_quantile_of_all_pairs(random_graph):
-    graph, dense = random_graph(30, density=0.5, seed=2)
-    expected = np.quantile(dense[np.triu_indices(30, 1)].astype(np.float64), 0.1)
-    assert resolve_eps(graph, min_samples=4, quantile=0.1) == pytest.approx(expected)
-    assert 0 < resolve_eps(graph, min_samples=4, quantile=1.0) < 1
+@pytest.mark.parametrize("cut", [True, False])
+def test_the_dense_matrixs_labels_of_many_rows(people, cut):
+    embeddings, _, _ = people(900, noise=1.1)
+    graph = jaccard_distance(embeddings, k1=20, k2=4, max_distance=0.6 if cut else 1.0)
+    dense = np.ones(graph.shape, np.float32)
+    stored = graph.tocoo()
+    dense[stored.coords] = stored.data
+    expected = DBSCAN(eps=0.6, min_samples=4, metric="precomputed").fit(dense).labels_
+    assert expected.max() > 10 and (expected < 0).any()
+    before = graph.copy()
+    assert np.array_equal(dbscan(graph, eps=0.6, min_samples=4), expected)
+    assert np.array_equal(graph.data, before.data) and np.array_equal(graph.indices, before.indices)
 
 
 @pytest.mark.parametrize(

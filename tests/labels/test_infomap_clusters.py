@@ -3,11 +3,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from reidlib.labels.infomap_clusters import infomap
 from reidlib.labels.quality import label_quality
-from reidlib.neighbours.search import Neighbours, remembered
+from reidlib.neighbours.search import Neighbours, nearest
 
 
 def two_groups() -> tuple[np.ndarray, np.ndarray]:
@@ -25,8 +24,7 @@ def two_groups() -> tuple[np.ndarray, np.ndarray]:
 
 
 def infomap_from_neighbours(similarities: np.ndarray, indices: np.ndarray, **settings: float) -> np.ndarray:
-    search = remembered(Neighbours(similarities, indices))
-    return infomap(np.empty((len(indices), 0), np.float32), k1=indices.shape[1], search=search, **settings)
+    return infomap(Neighbours(similarities, indices), k1=indices.shape[1], **settings)
 
 
 def test_components_are_clusters_and_small_ones_outliers():
@@ -39,8 +37,6 @@ def test_components_are_clusters_and_small_ones_outliers():
 def test_links_below_the_similarity_are_not_made():
     similarities, indices = two_groups()
     assert (infomap_from_neighbours(similarities, indices, seed=0, min_similarity=0.95) == -1).all()
-    with pytest.raises(ValueError, match="min_similarity"):
-        infomap_from_neighbours(similarities, indices, seed=0, min_similarity=0)
 
 
 def test_direction_counts():
@@ -53,9 +49,11 @@ def test_direction_counts():
 
 def test_finds_the_people_and_repeats_itself(people):
     embeddings, identities, _ = people(300, noise=0.5)
-    found = infomap(embeddings, seed=3)
+    neighbours = nearest(embeddings, k=20)
+    found = infomap(neighbours, seed=3)
     assert label_quality(found, identities)["bcubed_f"] > 0.9
-    assert np.array_equal(found, infomap(embeddings, seed=3))
+    assert np.array_equal(found, infomap(neighbours, seed=3))
+    assert np.array_equal(found, infomap(nearest(embeddings, k=15), seed=3, k1=15))
 
 
 def test_faiss_may_be_imported_after_infomap():
@@ -63,10 +61,10 @@ def test_faiss_may_be_imported_after_infomap():
     program = (
         "import infomap, faiss, numpy as np\n"
         "from reidlib.labels.infomap_clusters import infomap\n"
-        "from reidlib.neighbours.search import Neighbours, remembered\n"
+        "from reidlib.neighbours.search import Neighbours\n"
         "indices = np.array([[0, 1], [1, 0], [2, 3], [3, 2]], dtype=np.int32)\n"
-        "search = remembered(Neighbours(np.ones((4, 2), dtype=np.float32), indices))\n"
-        "labels = infomap(np.eye(4, dtype=np.float32), k1=2, search=search, seed=0, smallest=2)\n"
+        "neighbours = Neighbours(np.ones((4, 2), dtype=np.float32), indices)\n"
+        "labels = infomap(neighbours, k1=2, seed=0, smallest=2)\n"
         "assert labels.tolist() == [0, 0, 1, 1], labels\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120, cwd=Path(__file__).parents[2])

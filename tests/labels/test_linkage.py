@@ -116,8 +116,6 @@ def test_the_graph_is_left_as_it_was(random_graph):
         ({"n_clusters": 3, "quantile": 0.1}, "exactly one of"),
         ({"n_clusters": 0}, "expected 1 to 10"),
         ({"n_clusters": 11}, "expected 1 to 10"),
-        ({"images_per_cluster": 0.5}, "at least 1"),
-        ({"distance_threshold": 1.5}, "in \\[0, 1\\]"),
         ({"quantile": -0.1}, "share in"),
     ],
 )

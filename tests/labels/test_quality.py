@@ -1,3 +1,4 @@
+import inspect
 import itertools
 
 import numpy as np
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import normalized_mutual_info_score, silhouette_score
 
-from reidlib.labels.quality import camera_span, centre_distances, label_quality, silhouette
+from reidlib.labels.quality import camera_span, label_quality, silhouette
 
 
 def naive_quality(labels: list[int], identities: list[int]) -> dict[str, float]:
@@ -60,8 +61,8 @@ def test_perfect_labels_score_one():
 
 
 def test_labels_and_identities_must_match():
-    with pytest.raises((ValueError, TypeError)):
-        label_quality(np.array([0, 1]), np.array([0]))
+    with pytest.raises(ValueError, match="found 2 and 1"):
+        inspect.unwrap(label_quality)(np.array([0, 1]), np.array([0]))
     with pytest.raises(ValueError, match="found 0 and 0"):
         label_quality(np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32))
 
@@ -93,21 +94,3 @@ def test_silhouette_needs_two_clusters(random_graph):
 def test_camera_span_counts_clusters():
     assert camera_span(np.array([0, 0, 1, 1, 2, -1, -1]), np.array([0, 1, 2, 2, 1, 0, 1])) == pytest.approx(1 / 3)
     assert camera_span(np.array([-1, -1]), np.array([0, 1])) == 0
-
-
-def test_centre_distances_equal_the_loop(people):
-    embeddings, identities, _ = people(60)
-    labels = np.where(identities == 2, -1, identities)
-    found = centre_distances(embeddings, labels)
-    assert found.dtype == np.float32
-    for row, label in enumerate(labels):
-        if label < 0:
-            assert np.isnan(found[row])
-            continue
-        centre = embeddings[labels == label].astype(np.float64).mean(axis=0)
-        assert found[row] == pytest.approx(1 - embeddings[row] @ centre / np.linalg.norm(centre), abs=1e-6)
-
-
-def test_a_cluster_without_a_centre():
-    embeddings = np.array([[1, 0], [-1, 0], [0, 1]], dtype=np.float32)
-    assert centre_distances(embeddings, np.array([0, 0, 1])).tolist() == [1, 1, 0]

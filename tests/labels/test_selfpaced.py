@@ -44,8 +44,6 @@ def test_threshold_lets_the_share_pass_and_ignores_singletons():
     scores, sizes = np.linspace(0.1, 1, 10), np.full(10, 5)
     assert (scores >= independence_threshold(scores, sizes, share=0.5)).sum() == 6
     assert independence_threshold(scores, np.ones(10, dtype=int), share=0.5) == 0
-    with pytest.raises(ValueError, match="independent_share"):
-        independence_threshold(scores, sizes, share=0)
 
 
 def test_no_cluster_stays_no_cluster(random_graph):

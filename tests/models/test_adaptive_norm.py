@@ -24,7 +24,7 @@ def features(count: int, *positions: int, channels: int = 5) -> torch.Tensor:
     return torch.randn(count, channels, *(positions or (4, 3)), generator=generator) * scale + 0.3 * scale
 
 
-def randomised(norm: nn.Module) -> nn.Module:
+def randomise(norm: nn.Module) -> nn.Module:
     with torch.no_grad():
         norm.weight.uniform_(0.5, 2, generator=torch.Generator().manual_seed(0))
         norm.bias.uniform_(-1, 1, generator=torch.Generator().manual_seed(1))
@@ -34,7 +34,7 @@ def randomised(norm: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("mix", [0.0, 0.1, 0.8, 1.0])
 @pytest.mark.parametrize(("count", "group"), [(12, 4), (8, 8), (5, 8)])
 def test_equals_a_loop_over_groups_and_images(count, group, mix):
-    norm = randomised(AdaptiveNorm(5, group=group, mix=mix)).double()
+    norm = randomise(AdaptiveNorm(5, group=group, mix=mix)).double()
     weight, bias = norm.weight.detach().numpy(), norm.bias.detach().numpy()
     mean, variance = np.zeros(5), np.ones(5)
 
@@ -68,15 +68,15 @@ def test_equals_a_loop_over_groups_and_images(count, group, mix):
 @pytest.mark.parametrize("training", [True, False])
 def test_its_extremes_are_batch_and_instance_normalisation(training):
     batch = features(8)
-    whole = randomised(GroupedBatchNorm(5, group=4)).train(training)
-    torch.testing.assert_close(randomised(AdaptiveNorm(5, group=4, mix=1.0)).train(training)(batch), whole(batch))
-    own = randomised(nn.InstanceNorm2d(5, affine=True)).train(training)
-    torch.testing.assert_close(randomised(AdaptiveNorm(5, group=4, mix=0.0)).train(training)(batch), own(batch))
+    whole = randomise(GroupedBatchNorm(5, group=4)).train(training)
+    torch.testing.assert_close(randomise(AdaptiveNorm(5, group=4, mix=1.0)).train(training)(batch), whole(batch))
+    own = randomise(nn.InstanceNorm2d(5, affine=True)).train(training)
+    torch.testing.assert_close(randomise(AdaptiveNorm(5, group=4, mix=0.0)).train(training)(batch), own(batch))
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_gradients(training):
-    norm = randomised(AdaptiveNorm(3, group=2, mix=0.3)).double().train(training)
+    norm = randomise(AdaptiveNorm(3, group=2, mix=0.3)).double().train(training)
     batch = features(4, 2, 3, channels=3).double().requires_grad_()
 
     def function(batch: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:

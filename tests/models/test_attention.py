@@ -163,7 +163,7 @@ def test_other_places_are_refused_with_those_that_there_are(name, after, message
 def test_unknown_names_and_settings_are_refused():
     with pytest.raises(ValueError, match=r"cbam, se, .*found 'senet'"):
         attention("senet", 8)
-    with pytest.raises(ValueError, match=r"model.attention plr.reductoin"):
+    with pytest.raises(ValueError, match=r"model.attention_settings.reductoin"):
         attention("plr", 8, reductoin=4)
-    with pytest.raises(ValueError, match=r"model.attention se.reduction.*found: 0"):
+    with pytest.raises(ValueError, match=r"model.attention_settings.reduction.*found: 0"):
         attention("se", 8, reduction=0)

@@ -19,7 +19,7 @@ def maps(step: int = 0, count: int = 5) -> torch.Tensor:
     return torch.randn(count, 3, 4, 2, generator=generator) * (1 + offsets) + offsets + 5 * step
 
 
-def learnt(cameras: int = 3) -> CameraNorm:
+def norm_of_two_batches(cameras: int = 3) -> CameraNorm:
     norm = CameraNorm(3, cameras)
     for step in range(2):
         set_cameras(norm, torch.arange(2 * cameras) % cameras)
@@ -48,7 +48,7 @@ def test_statistics_are_those_of_a_loop_over_cameras():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_conversion_is_that_of_a_loop_over_images(training):
-    norm = learnt().train(training)
+    norm = norm_of_two_batches().train(training)
     before = copy.deepcopy(norm.state_dict())
     target = torch.tensor([0, 0, 1, 1, 2])
     set_cameras(norm, CAMERAS, target)
@@ -66,7 +66,7 @@ def test_conversion_is_that_of_a_loop_over_images(training):
 
 
 def test_there_and_back_is_the_identity():
-    norm, other = learnt(), torch.tensor([0, 1, 2, 1, 1])
+    norm, other = norm_of_two_batches(), torch.tensor([0, 1, 2, 1, 1])
     set_cameras(norm, CAMERAS, other)
     converted = norm(maps())
     assert not torch.allclose(converted, maps())
@@ -75,7 +75,7 @@ def test_there_and_back_is_the_identity():
 
 
 def test_without_cameras_or_in_evaluation_nothing_happens():
-    norm = learnt()
+    norm = norm_of_two_batches()
     before = copy.deepcopy(norm.state_dict())
     set_cameras(norm, None)
     assert torch.equal(norm(maps()), maps())
@@ -93,7 +93,7 @@ def test_cameras_without_statistics_leave_images_as_they_are():
 
 
 def test_gradients_go_through_the_maps_alone():
-    norm, target = learnt().double(), torch.tensor([0, 0, 1, 1, 2])
+    norm, target = norm_of_two_batches().double(), torch.tensor([0, 0, 1, 1, 2])
     assert not any(value.requires_grad for value in norm.buffers())
     set_cameras(norm, CAMERAS, target)
     batch = maps().double().requires_grad_()
@@ -124,7 +124,7 @@ def test_statistics_are_in_float32_inside_autocast():
 
 
 def test_two_runs_a_copy_and_a_state_dict_are_equal():
-    first, second = learnt(), learnt()
+    first, second = norm_of_two_batches(), norm_of_two_batches()
     third = CameraNorm(3, 3)
     third.load_state_dict(copy.deepcopy(first).state_dict())
     for other in (second, third, copy.deepcopy(first)):
@@ -165,7 +165,7 @@ def test_conversions_are_other_cameras_half_the_time():
 
 
 def test_wrong_cameras_are_refused():
-    norm = nn.Sequential(learnt())
+    norm = nn.Sequential(norm_of_two_batches())
     with pytest.raises(ValueError, match=r"cameras 0 to 2, found \[0, 3\]"):
         set_cameras(norm, torch.tensor([3, 0]))
     with pytest.raises(ValueError, match=r"found \[-1, 0\]"):

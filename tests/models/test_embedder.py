@@ -8,6 +8,7 @@ from torch import nn
 from reidlib.models.embedder import Architecture, load_embedder, load_embedders, new_embedder, save_embedder
 
 SMALL = Architecture(backbone="resnet18_half", last_stride=1, pooling="gem", gem_power=3.0, batch_norm_group=64)
+VIT = replace(SMALL, backbone="timm/vit_tiny_patch16_224", last_stride=2, pooling="token", height_px=32, width_px=32)
 
 
 def test_embeddings_are_unit_norm_in_training_and_evaluation():
@@ -42,7 +43,9 @@ def test_the_settings_of_an_attention_are_its_own_and_come_back_from_a_file(tmp_
     save_embedder(new_embedder(chosen, seed=1), tmp_path / "model.safetensors")
     back = load_embedder(tmp_path / "model.safetensors")
     assert back.architecture == chosen and back.backbone.layer3[2].fc1.out_channels == 128 // 4
-    with pytest.raises(ValueError, match=r"model.attention se: expected reduction:\n.*squeeze"):
+    with pytest.raises(
+        ValueError, match=r"model.attention_settings: expected reduction:\n.*model.attention_settings.squeeze"
+    ):
         new_embedder(replace(chosen, attention_settings={"squeeze": 4}), seed=1)
 
 
@@ -56,8 +59,8 @@ def test_the_bias_of_the_neck_stays_zero():
     [
         SMALL,
         replace(SMALL, backbone="resnet18_half_ibn_a", pooling="gem_trained"),
-        Architecture("timm/convnext_atto", 2, "average", 3.0, 64, 32, 32),
-        Architecture("timm/vit_tiny_patch16_224", 2, "token", 3.0, 64, 32, 32, patch_stride=12, drop_path=0.1),
+        replace(SMALL, backbone="timm/convnext_atto", last_stride=2, pooling="average", height_px=32, width_px=32),
+        replace(VIT, patch_stride=12, drop_path=0.1),
     ],
 )
 def test_bfloat16_changes_the_backbone_alone(architecture):
@@ -97,7 +100,7 @@ def test_files_that_are_no_models_are_refused(tmp_path):
     with pytest.raises(ValueError, match="not an embedder written by this pipeline"):
         load_embedder(path)
     model = new_embedder(SMALL, seed=0)
-    object.__setattr__(model, "architecture", Architecture("resnet18", 1, "gem", 3.0, 64))
+    model.architecture = replace(SMALL, backbone="resnet18")
     save_embedder(model, path)
     with pytest.raises(ValueError, match="do not fit"):
         load_embedder(path)

@@ -155,8 +155,11 @@ def test_a_file_with_the_published_names_and_shapes_of_resnet50_ibn_a_loads(tmp_
             inputs = planes * 4
     made = {prefix + name: torch.full(shape, i % 7 + 1) for i, (name, shape) in enumerate(shapes.items())}
     torch.save(made, tmp_path / "resnet50_ibn_a.pth")
-    model = new_embedder(Architecture("resnet50_ibn_a", 1, "gem", 3.0, 64), seed=0)
-    load_weights(model, "resnet50_ibn_a.pth", folder=tmp_path)
+    architecture = Architecture(
+        backbone="resnet50_ibn_a", last_stride=1, pooling="gem", gem_power=3.0, batch_norm_group=64
+    )
+    model = new_embedder(architecture, seed=0)
+    load_weights(model, weights="resnet50_ibn_a.pth", folder=tmp_path)
     for name, value in model.backbone.state_dict().items():
         assert (value == made[prefix + name]).all(), name
     assert "ResNet-IBN-a of IBN-Net" in capsys.readouterr().out

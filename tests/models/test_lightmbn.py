@@ -7,14 +7,16 @@ from reidlib.models.embedder import Architecture, new_embedder
 from reidlib.models.lightmbn import BRANCHES, BatchDropBlock, LightMBN
 from reidlib.models.osnet import osnet
 
+LIGHTMBN = Architecture(backbone="lightmbn_x0_25", last_stride=2, pooling="parts", gem_power=3.0, batch_norm_group=64)
 
-def filled(seed=0, width=0.25):
+
+def network_and_trunk(seed=0, width=0.25):
     """Return a LightMBN whose three branches have the weights of an OSNet, and that OSNet."""
     torch.manual_seed(seed)
     network, trunk = LightMBN(width=width).double().eval(), osnet(width=width).double()
     trunk(torch.randn(4, 3, 64, 32, dtype=torch.float64))  # moves the running statistics
     state = trunk.eval().state_dict()
-    names = {name: LightMBN.copied_from(name) for name in network.state_dict()}
+    names = {name: LightMBN.original_name(name) for name in network.state_dict()}
     shared = {name: state[theirs] for name, theirs in names.items() if theirs in state}
     assert set(names.values()) >= state.keys()  # OSNet has a place for every tensor
     missing = network.load_state_dict(shared, strict=False).missing_keys
@@ -23,7 +25,7 @@ def filled(seed=0, width=0.25):
 
 
 def test_the_parts_are_those_of_the_paper():
-    network, trunk = filled()
+    network, trunk = network_and_trunk()
     images = torch.randn(2, 3, 80, 32, dtype=torch.float64)
     with torch.no_grad():
         found, features = network(images), trunk(images)
@@ -54,9 +56,9 @@ def test_the_parts_are_those_of_the_paper():
 
 def test_names_of_a_branch_are_traced_to_osnet():
     for branch in BRANCHES:
-        assert LightMBN.copied_from(f"{branch}.conv4.0.gate.fc1.weight") == "conv4.0.gate.fc1.weight"
-        assert LightMBN.copied_from(f"{branch}.conv3.2.0.bn.bias") == "conv3.2.0.bn.bias"
-    assert LightMBN.copied_from("conv3.0.conv1.conv.weight") == "conv3.0.conv1.conv.weight"
+        assert LightMBN.original_name(f"{branch}.conv4.0.gate.fc1.weight") == "conv4.0.gate.fc1.weight"
+        assert LightMBN.original_name(f"{branch}.conv3.2.0.bn.bias") == "conv3.2.0.bn.bias"
+    assert LightMBN.original_name("conv3.0.conv1.conv.weight") == "conv3.0.conv1.conv.weight"
 
 
 def test_at_width_1_there_are_seven_parts_of_512():
@@ -74,7 +76,7 @@ def test_at_width_1_there_are_seven_parts_of_512():
 
 
 def test_an_embedder_gives_every_part_a_neck_of_its_own():
-    model = new_embedder(Architecture("lightmbn_x0_25", 2, "parts", 3.0, 64), seed=0)
+    model = new_embedder(LIGHTMBN, seed=0)
     images = torch.randn(6, 3, 64, 32)
     torch.manual_seed(0)
     found = model(images)
@@ -89,7 +91,7 @@ def test_an_embedder_gives_every_part_a_neck_of_its_own():
 
 
 def test_training_drops_in_one_part_alone_and_teaches_every_branch():
-    network, _ = filled()
+    network, _ = network_and_trunk()
     images = torch.randn(4, 3, 96, 32, dtype=torch.float64)
     with torch.no_grad():
         plain = network(images)

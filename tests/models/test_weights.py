@@ -5,10 +5,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from reidlib.models.embedder import Architecture, new_embedder
+from reidlib.models.embedder import Architecture, load_embedder, new_embedder, save_embedder
 from reidlib.models.weights import load_weights
 
 SMALL = Architecture(backbone="resnet18_half", last_stride=1, pooling="gem", gem_power=3.0, batch_norm_group=64)
+VIT = replace(SMALL, backbone="timm/vit_tiny_patch16_224", last_stride=2, pooling="token", height_px=128, width_px=64)
+HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "interpolation": "bicubic"}
 
 
 @pytest.fixture
@@ -16,9 +18,9 @@ def state():
     return new_embedder(SMALL, seed=5).backbone.state_dict()
 
 
-def loaded(folder, name):
+def load(folder, name):
     model = new_embedder(SMALL, seed=0)
-    load_weights(model, name, folder=folder)
+    load_weights(model, weights=name, folder=folder)
     return model.backbone.state_dict()
 
 
@@ -40,7 +42,7 @@ def test_safetensors_and_state_dicts_and_their_wrappers_load(tmp_path, state):
     ours = {f"backbone.{name}": value for name, value in state.items()} | {"neck.weight": torch.zeros(256)}
     save_file(ours, tmp_path / "c.safetensors")
     for name in ("plain.safetensors", "plain.pth", "a.pth", "b.pth", "c.safetensors"):
-        assert same(loaded(tmp_path, name), state), name
+        assert same(load(tmp_path, name), state), name
 
 
 def test_the_positions_of_square_images_are_resampled_and_what_is_no_classifier_is_kept(tmp_path):
@@ -51,28 +53,29 @@ def test_the_positions_of_square_images_are_resampled_and_what_is_no_classifier_
         y, x = torch.meshgrid(torch.arange(14.0), torch.arange(14.0), indexing="ij")
         vit.pos_embed[0, 1:, 0], vit.pos_embed[0, 1:, 1] = y.flatten(), x.flatten()
     save_file(vit.state_dict(), tmp_path / "vit.safetensors")
-    model = new_embedder(Architecture("timm/vit_tiny_patch16_224", 2, "token", 3.0, 64, 128, 64, 12), seed=0)
-    load_weights(model, "vit.safetensors", folder=tmp_path)
+    model = new_embedder(replace(VIT, patch_stride=12), seed=0)
+    load_weights(model, weights="vit.safetensors", folder=tmp_path)
     found, expected = model.backbone.state_dict(), vit.state_dict()
     rows, columns = found["pos_embed"][0, 1:, :2].view(10, 5, 2).unbind(2)
     assert (rows.diff(dim=0) > 0).all() and (columns.diff(dim=1) > 0).all()
     assert torch.equal(found["pos_embed"][:, 0], expected["pos_embed"][:, 0])
     assert same(expected, {name: value for name, value in found.items() if name != "pos_embed"})
+    assert model.architecture.preprocessing == VIT.preprocessing  # of a file of that name nothing is known
     save_file(model.backbone.state_dict(), tmp_path / "ours.safetensors")
-    load_weights(again := new_embedder(model.architecture, seed=1), "ours.safetensors", folder=tmp_path)
+    load_weights(again := new_embedder(model.architecture, seed=1), weights="ours.safetensors", folder=tmp_path)
     assert same(again.backbone.state_dict(), found)
 
     convnext = timm.create_model("convnext_atto", num_classes=7)  # its `head.norm` belongs to the backbone
     save_file(convnext.state_dict(), tmp_path / "convnext.safetensors")
-    model = new_embedder(Architecture("timm/convnext_atto", 2, "average", 3.0, 64), seed=0)
-    load_weights(model, "convnext.safetensors", folder=tmp_path)
+    model = new_embedder(replace(SMALL, backbone="timm/convnext_atto", last_stride=2, pooling="average"), seed=0)
+    load_weights(model, weights="convnext.safetensors", folder=tmp_path)
     assert same(convnext.state_dict(), model.backbone.state_dict())
 
 
 def test_the_hub_is_asked_for_a_network_of_our_patches(tmp_path, monkeypatch):
     import timm
 
-    model = new_embedder(Architecture("timm/vit_tiny_patch16_224", 2, "token", 3.0, 64, 128, 64, 12), seed=0)
+    model = new_embedder(replace(VIT, patch_stride=12), seed=0)
     create, fetched = timm.create_model, []
 
     def hub(name, *, pretrained, **options):
@@ -80,13 +83,14 @@ def test_the_hub_is_asked_for_a_network_of_our_patches(tmp_path, monkeypatch):
         return fetched[0] if pretrained else None
 
     monkeypatch.setattr(timm, "create_model", hub)
-    load_weights(model, "imagenet", folder=tmp_path)
+    load_weights(model, weights="imagenet", folder=tmp_path)
     assert same(model.backbone.state_dict(), fetched[0].state_dict())
     assert fetched[0].pos_embed.shape[1] == 1 + 10 * 5  # side by side on 160 x 80 px, overlapping on 128 x 64
+    assert model.architecture == replace(VIT, patch_stride=12, **HALF)  # what timm says of these weights
 
 
 def test_random_loads_nothing(tmp_path):
-    assert same(loaded(tmp_path, "random"), new_embedder(SMALL, seed=0).backbone.state_dict())
+    assert same(load(tmp_path, "random"), new_embedder(SMALL, seed=0).backbone.state_dict())
 
 
 def test_weights_that_do_not_fit_are_named_and_the_others_loaded_where_that_is_asked_for(tmp_path, state, capsys):
@@ -96,12 +100,12 @@ def test_weights_that_do_not_fit_are_named_and_the_others_loaded_where_that_is_a
     bad["extra.weight"] = torch.zeros(1)
     save_file(bad, tmp_path / "bad.safetensors")
     with pytest.raises(ValueError) as caught:
-        loaded(tmp_path, "bad.safetensors")
+        load(tmp_path, "bad.safetensors")
     words = ("missing conv1.weight", "another shape layer1.0.conv1.weight", "unknown extra.weight")
     for misfit in (*words, "extract.strict=false"):
         assert misfit in str(caught.value)
     model = new_embedder(SMALL, seed=0)
-    load_weights(model, "bad.safetensors", folder=tmp_path, strict=False)
+    load_weights(model, weights="bad.safetensors", folder=tmp_path, strict=False)
     found, drawn = model.backbone.state_dict(), new_embedder(SMALL, seed=0).backbone.state_dict()
     for name, value in found.items():
         assert torch.equal(value, (drawn if name in ("conv1.weight", "layer1.0.conv1.weight") else state)[name])
@@ -112,7 +116,7 @@ def test_weights_that_do_not_fit_are_named_and_the_others_loaded_where_that_is_a
     assert f"{count - 2} of {count} tensors of the backbone" in line
     save_file({"extra.weight": torch.zeros(1)}, tmp_path / "none.safetensors")
     with pytest.raises(ValueError, match="nothing in it fits"):
-        load_weights(model, "none.safetensors", folder=tmp_path, strict=False)
+        load_weights(model, weights="none.safetensors", folder=tmp_path, strict=False)
 
 
 def test_modules_added_to_the_backbone_are_never_missing(tmp_path, state, capsys):
@@ -120,35 +124,35 @@ def test_modules_added_to_the_backbone_are_never_missing(tmp_path, state, capsys
     model = new_embedder(SMALL, seed=0)
     model.backbone.layer3.append(torch.nn.BatchNorm2d(128))
     with pytest.raises(ValueError, match=r"missing layer3\.2\.bias"):
-        load_weights(model, "a.safetensors", folder=tmp_path)
+        load_weights(model, weights="a.safetensors", folder=tmp_path)
     model.backbone.added_prefixes = ("layer3.2.",)
-    load_weights(model, "a.safetensors", folder=tmp_path)
+    load_weights(model, weights="a.safetensors", folder=tmp_path)
     assert same(model.backbone.state_dict(), state) and "did not fit" not in capsys.readouterr().out
     torch.nn.init.constant_(model.backbone.layer3[2].weight, 7)
     save_file(model.backbone.state_dict(), tmp_path / "b.safetensors")
     again = new_embedder(SMALL, seed=1)
     again.backbone.layer3.append(torch.nn.BatchNorm2d(128))
     again.backbone.added_prefixes = ("layer3.2.",)
-    load_weights(again, "b.safetensors", folder=tmp_path)
+    load_weights(again, weights="b.safetensors", folder=tmp_path)
     assert (again.backbone.layer3[2].weight == 7).all()
 
 
 def test_the_mix_of_adaptive_norms_is_never_missing(tmp_path, state, capsys):
     save_file(state, tmp_path / "a.safetensors")
     model = new_embedder(replace(SMALL, normalisation="aibn"), seed=0)
-    load_weights(model, "a.safetensors", folder=tmp_path)
+    load_weights(model, weights="a.safetensors", folder=tmp_path)
     assert same(model.backbone.state_dict(), state) and "of modules that were added" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("grid", [(14, 14), (16, 8), (24, 12)])
 def test_positions_of_square_images_and_of_upright_ones_are_resampled(tmp_path, grid):
-    model = new_embedder(Architecture("timm/vit_tiny_patch16_224", 2, "token", 3.0, 64, 160, 80), seed=0)
+    model = new_embedder(replace(VIT, height_px=160, width_px=80), seed=0)
     state = dict(model.backbone.state_dict())
     y, x = torch.meshgrid(torch.linspace(0, 1, grid[0]), torch.linspace(0, 1, grid[1]), indexing="ij")
     state["pos_embed"] = torch.zeros(1, 1 + grid[0] * grid[1], 192)
     state["pos_embed"][0, 1:, 0], state["pos_embed"][0, 1:, 1] = y.flatten(), x.flatten()
     save_file(state, tmp_path / "a.safetensors")
-    load_weights(model, "a.safetensors", folder=tmp_path)
+    load_weights(model, weights="a.safetensors", folder=tmp_path)
     rows, columns = model.backbone.pos_embed[0, 1:, :2].view(10, 5, 2).unbind(2)
     assert (rows.diff(dim=0) > 0).all() and (columns.diff(dim=1) > 0).all()
     assert rows.std(dim=1).max() < 0.01 and columns.std(dim=0).max() < 0.01
@@ -157,9 +161,9 @@ def test_positions_of_square_images_and_of_upright_ones_are_resampled(tmp_path, 
 def test_a_missing_file_is_answered_with_what_is_there(tmp_path, state):
     save_file(state, tmp_path / "there.safetensors")
     with pytest.raises(ValueError, match=r"found there: there\.safetensors"):
-        loaded(tmp_path, "absent.safetensors")
+        load(tmp_path, "absent.safetensors")
     with pytest.raises(ValueError, match="the name of a file"):
-        loaded(tmp_path / "sub", "../there.safetensors")
+        load(tmp_path / "sub", "../there.safetensors")
 
 
 def test_a_pickle_never_runs(tmp_path):
@@ -173,11 +177,11 @@ def test_a_pickle_never_runs(tmp_path):
     (tmp_path / "text.safetensors").write_bytes(b"hello")
     for name in ("evil.pth", "evil2.pth", "text.pth", "text.safetensors"):
         with pytest.raises(ValueError, match="nothing else is ever unpickled"):
-            loaded(tmp_path, name)
+            load(tmp_path, name)
     assert not (tmp_path / "ran").exists()
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(ValueError, match="expected a state dict"):
-        loaded(tmp_path, "list.pth")
+        load(tmp_path, "list.pth")
 
 
 def test_an_unreachable_hub_says_which_file_to_put_where(tmp_path, monkeypatch):
@@ -189,15 +193,36 @@ def test_an_unreachable_hub_says_which_file_to_put_where(tmp_path, monkeypatch):
     monkeypatch.setattr(timm, "create_model", unreachable)
     model = new_embedder(SMALL, seed=0)
     with pytest.raises(ValueError, match="no such weights for resnet18_half"):
-        load_weights(model, "imagenet", folder=tmp_path)
-    object.__setattr__(model, "architecture", Architecture("resnet18", 1, "gem", 3.0, 64))
+        load_weights(model, weights="imagenet", folder=tmp_path)
+    model.architecture = replace(SMALL, backbone="resnet18")
     with pytest.raises(ValueError) as caught:
-        load_weights(model, "imagenet", folder=tmp_path)
+        load_weights(model, weights="imagenet", folder=tmp_path)
     for words in ("ConnectionError", "timm/resnet18.tv_in1k", str(tmp_path / "resnet18.safetensors")):
         assert words in str(caught.value)
-    object.__setattr__(model, "architecture", Architecture("timm/resnext26ts", 2, "gem", 3.0, 64))
+    model.architecture = replace(SMALL, backbone="timm/resnext26ts")
     with pytest.raises(ValueError, match=r"timm/resnext26ts elsewhere.*resnext26ts\.safetensors"):
-        load_weights(model, "imagenet", folder=tmp_path)
-    object.__setattr__(model, "architecture", Architecture("resnet50_ibn_a", 1, "gem", 3.0, 64))
+        load_weights(model, weights="imagenet", folder=tmp_path)
+    model.architecture = replace(SMALL, backbone="resnet50_ibn_a")
     with pytest.raises(ValueError, match="no such weights for resnet50_ibn_a"):
-        load_weights(model, "imagenet", folder=tmp_path)
+        load_weights(model, weights="imagenet", folder=tmp_path)
+
+
+def test_what_weights_expect_of_images_comes_from_the_file_of_a_model_and_travels_on(tmp_path, capsys):
+    first = new_embedder(replace(SMALL, mean=(0.1, 0.2, 0.3), interpolation="nearest"), seed=5)
+    save_embedder(first, tmp_path / "first.safetensors")
+    second = new_embedder(replace(SMALL, cameras=4), seed=0)
+    load_weights(second, weights="first.safetensors", folder=tmp_path)
+    assert second.architecture == replace(first.architecture, cameras=4)
+    assert "mean (0.1, 0.2, 0.3)" in capsys.readouterr().out
+    save_embedder(second, tmp_path / "second.safetensors")
+    assert load_embedder(tmp_path / "second.safetensors").architecture == second.architecture
+    save_file(first.state_dict(), tmp_path / "other.safetensors", metadata={"architecture": "resnet18"})
+    load_weights(other := new_embedder(SMALL, seed=0), weights="other.safetensors", folder=tmp_path)
+    assert other.architecture == SMALL and same(other.state_dict(), first.state_dict())
+
+
+def test_a_file_with_the_name_that_the_hubs_message_gives_is_timms(tmp_path):
+    model = new_embedder(VIT, seed=5)
+    save_file(model.backbone.state_dict(), tmp_path / "vit_tiny_patch16_224.safetensors")
+    load_weights(again := new_embedder(VIT, seed=0), weights="vit_tiny_patch16_224.safetensors", folder=tmp_path)
+    assert again.architecture == replace(VIT, **HALF)

@@ -1,19 +1,25 @@
 """Ranked lists: what is framed, chosen and written, and that no text leaves the picture."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from reidlib.evaluation import choose_queries
-from reidlib.report.ranked_lists import Split, draw_ranked_lists
+from reidlib.images.split import Split
+from reidlib.report.measures import choose_queries
+from reidlib.report.ranked_lists import draw_ranked_lists
 from reidlib.report.style import RIGHT, WRONG
 
 
 def split(count=20, height=64, width=32):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, height, width, 3)).astype(np.uint8)
-    return Split(images, np.arange(count, dtype=np.int32) % 4, np.arange(count, dtype=np.int16) % 3)
+    return Split(images, pd.DataFrame({"camera": np.arange(count, dtype=np.int16) % 3}))
+
+
+def identities(count=20):
+    return {side: np.arange(count, dtype=np.int32) % 4 for side in ("query", "gallery")}
 
 
 def images_of(figure):
@@ -23,7 +29,7 @@ def images_of(figure):
 
 def test_right_and_wrong_are_told_apart_by_colour_line_and_mark(figures, tmp_path):
     query, gallery = split(), split()
-    draw_ranked_lists(query, gallery, {1: np.array([5, 6, 9])}, tmp_path / "lists.png", title="t")
+    draw_ranked_lists(query, gallery, {1: np.array([5, 6, 9])}, tmp_path / "lists.png", identities=identities())
     shown = images_of(figures[0])
     assert np.array_equal(shown[0].images[0].get_array(), query.images[1])
     for axes, item, right in zip(shown[1:], (5, 6, 9), (True, False, True), strict=True):
@@ -39,14 +45,13 @@ def test_right_and_wrong_are_told_apart_by_colour_line_and_mark(figures, tmp_pat
 @pytest.mark.parametrize(("height", "width"), [(128, 64), (64, 64), (50, 120)])
 @pytest.mark.parametrize("lists", [{0: np.arange(10), 19: np.arange(4)}, {3: np.array([1])}])
 def test_no_text_of_a_ranked_list_is_clipped(figures, parts_outside, tmp_path, height, width, lists):
-    draw_ranked_lists(
-        split(20, height, width), split(20, height, width), lists, tmp_path / "l.png", title="Ranked lists"
-    )
+    shown = split(20, height, width)
+    draw_ranked_lists(shown, shown, lists, tmp_path / "l.png", identities=identities())
     assert parts_outside(figures[0]) == []
 
 
 def test_distractors_are_never_right(figures, tmp_path):
-    draw_ranked_lists(split(), split(), {0: np.array([4, 8])}, tmp_path / "lists.png", title="t")
+    draw_ranked_lists(split(), split(), {0: np.array([4, 8])}, tmp_path / "lists.png", identities=identities())
     assert "0 of 2 right" in figures[0].axes[0].texts[0].get_text()
 
 
@@ -60,8 +65,8 @@ def test_queries_are_chosen_from_the_best_to_the_worst():
 
 def test_ranked_lists_from_a_memory_map_make_a_png(tmp_path):
     np.save(tmp_path / "images.npy", split().images)
-    mapped = Split(np.load(tmp_path / "images.npy", mmap_mode="r"), split().identities, split().cameras)
-    draw_ranked_lists(mapped, mapped, {0: np.arange(5)}, tmp_path / "lists.png", title="t")
+    mapped = Split(np.load(tmp_path / "images.npy", mmap_mode="r"), split().rows)
+    draw_ranked_lists(mapped, mapped, {0: np.arange(5)}, tmp_path / "lists.png", identities=identities())
     with Image.open(tmp_path / "lists.png") as image:
         assert image.format == "PNG"
 
@@ -69,4 +74,4 @@ def test_ranked_lists_from_a_memory_map_make_a_png(tmp_path):
 @pytest.mark.parametrize("lists", [{}, {0: np.array([], dtype=np.int64)}])
 def test_no_list_is_refused(tmp_path, lists):
     with pytest.raises(ValueError, match="at least one query with a ranked list"):
-        draw_ranked_lists(split(), split(), lists, tmp_path / "lists.png", title="t")
+        draw_ranked_lists(split(), split(), lists, tmp_path / "lists.png", identities=identities())

@@ -204,9 +204,9 @@ def test_ranked_list_follows_the_rules():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"query": np.nan}, "query embeddings of norm 1, found 1 others, the first in row 2"),
-        ({"gallery": 0.0}, "divide each row by its norm"),
-        ({"gallery": np.inf}, "gallery embeddings of norm 1"),
+        ({"query": np.nan}, "query embeddings must be finite rows of norm 1, but 1 of 4 are not; row 2"),
+        ({"gallery": 0.0}, "Divide each row by its norm"),
+        ({"gallery": np.inf}, "gallery embeddings must be finite rows of norm 1"),
         ({"gallery_identities": np.full(9, -2)}, "at least -1"),
         ({"gallery_cameras": np.zeros(9, int), "query_cameras": np.zeros(4, int)}, "a match on another camera"),
         ({"max_rank": 0}, "max_rank of at least 1"),

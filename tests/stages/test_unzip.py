@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from reidlib.images.table import read_index
+from reidlib.images.split import SPLITS, open_split
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +48,7 @@ def test_unzip_from_the_command_line(tmp_path: Path) -> None:
     metrics = json.loads((tmp_path / "metrics" / "unzip.json").read_text())
     assert metrics["train_images"] == metrics["query_images"] == metrics["gallery_images"] == 4
     assert metrics["cameras"] == 2
-    assert len(read_index(tmp_path / "images")) == 12
+    assert [len(open_split(tmp_path / "images" / split)) for split in SPLITS] == [4, 4, 4]
     assert (tmp_path / "identities.parquet").is_file()
 
 

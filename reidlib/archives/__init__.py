@@ -1,0 +1,1 @@
+"""Archives as downloaded, read and packed: all that the stage ``unzip`` does."""

@@ -1,0 +1,1 @@
+"""What ``python -m reidlib`` offers a person; no stage imports it."""

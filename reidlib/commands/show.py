@@ -1,0 +1,107 @@
+"""The metrics of every stage as one table on the terminal, and where to look next: ``python -m reidlib show``."""
+
+import argparse
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from reidlib.report.titles import MODELS
+
+HELP = "print what every stage measured, as `make demo` does at its end"
+STAGES = ("synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "embed", "evaluate")
+RETRIEVAL = {"mAP": "mAP", "mINP": "mINP", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10"}
+TRY_NEXT = {
+    "dvc repro": "runs only what a change of params.yaml, code or data asks for",
+    "dvc exp run -S train_inter.epochs=20": "the same pipeline with another value; `dvc exp show` compares",
+    "dvc metrics diff": "what changed against the last commit",
+}
+
+
+def print_metrics(folder: Path, *, console: Console | None = None) -> None:
+    """Print metrics/<stage>.json of every stage found in the folder, then its pictures and the commands to try next.
+
+    Raises:
+        ValueError: the folder holds no <stage>.json, or one of them is not a flat object of finite numbers.
+    """
+    console = console or Console()
+    stages = read_metrics(folder)
+    console.print(stage_table(stages))
+    retrieval = retrieval_table(stages.get("evaluate", {}))
+    if retrieval.row_count:
+        console.print(retrieval)
+    pictures = sorted(folder.rglob("*.png"))
+    if pictures:
+        console.print("\n[bold]Look at[/bold]")
+    for path in pictures:
+        console.print(f"  {path}", highlight=False)
+    console.print("\n[bold]Try next[/bold]")
+    for command, effect in TRY_NEXT.items():
+        console.print(f"  [cyan]{command}[/cyan]\n      {effect}", highlight=False)
+
+
+def read_metrics(folder: Path) -> dict[str, dict[str, int | float]]:
+    """The numbers of every <stage>.json of a folder, stages in the pipeline's order, unknown ones last by name."""
+    places = {stage: number for number, stage in enumerate(STAGES)}
+    paths = sorted(folder.glob("*.json"), key=lambda path: (places.get(path.stem, len(STAGES)), path.stem))
+    if not paths:
+        raise ValueError(f"{folder}: expected <stage>.json files, found none; run `dvc repro` first")
+    stages = {}
+    for path in paths:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        finite = isinstance(values, dict) and all(
+            isinstance(value, int | float) and math.isfinite(value) for value in values.values()
+        )
+        if not finite:
+            raise ValueError(f"{path}: expected a flat object of finite numbers, found {str(values)[:80]}")
+        stages[path.stem] = values
+    return stages
+
+
+def stage_table(stages: Mapping[str, Mapping[str, int | float]]) -> Table:
+    """One row per number, stages apart; the retrieval figures have a table of their own."""
+    table = Table(title="What each stage measured", title_justify="left", title_style="bold")
+    table.add_column("stage", style="bold")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    for stage, values in stages.items():
+        shown = [(name, value) for name, value in values.items() if not _is_retrieval(name)]
+        for number, (name, value) in enumerate(shown):
+            table.add_row("" if number else stage, name.replace("_", " "), _formatted(value))
+        if shown:
+            table.add_section()
+    return table
+
+
+def retrieval_table(values: Mapping[str, int | float]) -> Table:
+    """Models as rows, mAP, mINP and ranks as columns, in percent; no row where evaluate measured no retrieval."""
+    table = Table(title="Retrieval on query and gallery (%)", title_justify="left", title_style="bold")
+    table.add_column("model", style="bold")
+    for heading in RETRIEVAL.values():
+        table.add_column(heading, justify="right")
+    for model in dict.fromkeys(name.rsplit("_", 1)[0] for name in values if _is_retrieval(name)):
+        cells = [values.get(f"{model}_{name}") for name in RETRIEVAL]
+        plain = model.removesuffix("_reranked")
+        label = MODELS.get(plain, plain.replace("_", " ")) + (", re-ranked" if plain != model else "")
+        table.add_row(label, *["" if value is None else f"{value:.1f}" for value in cells])
+    return table
+
+
+def _is_retrieval(name: str) -> bool:
+    return "_" in name and name.rsplit("_", 1)[1] in RETRIEVAL
+
+
+def _formatted(value: int | float) -> str:
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the metrics of a folder."""
+    parser = argparse.ArgumentParser(prog="python -m reidlib show", description=HELP)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("metrics"), help="with <stage>.json; metrics")
+    print_metrics(parser.parse_args(arguments).folder)

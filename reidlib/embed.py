@@ -1,0 +1,107 @@
+"""From packed images to embeddings, in table order."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+
+from reidlib.batches.augment import normalise
+from reidlib.batches.colour import colour_stripes
+from reidlib.batches.residence import Images, batches
+from reidlib.models.embedder import Embedder
+from reidlib.progress import progress
+from reidlib.settings import Count
+
+Embeddings = Float32[np.ndarray, "n d"]
+
+
+def device() -> torch.device:
+    """Return the device that networks run on: the first GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@torch.inference_mode()
+def embed(
+    model: Embedder,
+    images: Images,
+    *,
+    batch_size: int = 256,
+    flip: bool = False,
+    rows: range | None = None,
+    bf16: bool = False,
+) -> Embeddings:
+    """Embed every image, in order, on the model's device.
+
+    Args:
+        model: put in evaluation mode for the time, and back.
+        images: packed RGB crops, an array or a tensor; a memory map is read batch by batch.
+        batch_size: images at a time; the embeddings do not depend on it beyond rounding.
+        flip: add the embedding of the mirror image before normalising.
+        rows: the images to embed; all without.
+        bf16: run the network in bfloat16.
+
+    Returns:
+        Unit-norm rows.
+
+    Raises:
+        ValueError: where an embedding is not finite: training diverged, or the weights are broken.
+    """
+    where, training = next(model.parameters()).device, model.training
+    architecture = model.architecture
+    model.eval()
+    wanted = np.arange(len(images)) if rows is None else np.array(rows, np.int64)
+    embeddings = np.empty((len(wanted), model.dimension), np.float32)
+    starts = range(0, len(wanted), batch_size)
+    chunks = batches(images, (wanted[start : start + batch_size] for start in starts), device=where)
+    for start, (source, chosen) in zip(progress(starts, "embedding"), chunks, strict=True):
+        size = model.size_of(images)
+        batch = normalise(source, rows=chosen, size_px=size, mean=architecture.mean, std=architecture.std).to(where)
+        with torch.autocast(where.type, torch.bfloat16, enabled=bf16):
+            embedded = model(batch).embeddings
+            if flip:
+                embedded = torch.nn.functional.normalize(embedded + model(batch.flip(3)).embeddings, dim=1)
+        embeddings[start : start + len(chosen)] = embedded.cpu().numpy()
+    model.train(training)
+    broken = int((~np.isfinite(embeddings).all(axis=1)).sum())
+    if broken:
+        raise ValueError(
+            f"{broken} of {len(wanted)} embeddings are not finite: lower learning_rate, or check extract.weights"
+        )
+    return embeddings
+
+
+def embed_together(
+    models: Sequence[Embedder], images: Images, *, flip: bool = False, batch_size: Count = 256
+) -> Embeddings:
+    """Embed images with one network, or with several side by side (one per camera, say), on the default device.
+
+    The cosines of several are the means of each one's cosines. `flip` and `batch_size` are as in `embed`.
+    """
+    parts = [embed(model.to(device()), images, flip=flip, batch_size=batch_size) for model in models]
+    return np.hstack(parts) / np.float32(len(parts) ** 0.5)
+
+
+def initial_embeddings(
+    model: Embedder,
+    images: UInt8[np.ndarray, "n h w 3"],
+    *,
+    descriptor: Literal["network", "colour_stripes", "balanced_stripes"],
+    batch_size: Count,
+) -> Embeddings:
+    """Embed images before any training.
+
+    Args:
+        model: on its device; used by the descriptor `network`.
+        images: packed RGB crops.
+        descriptor: `network`; or, where the weights are random and tell little, `colour_stripes` (histograms of
+            horizontal stripes) or `balanced_stripes` (the same after grey-world balance, the middle of the crop
+            counting more; strong where cameras differ by white balance and exposure). See `reidlib.batches.colour`.
+        batch_size: of the network.
+    """
+    if descriptor == "network":
+        return embed(model, images, batch_size=batch_size)
+    if descriptor == "balanced_stripes":
+        return colour_stripes(images, balance=True, focus=0.25)
+    return colour_stripes(images)

@@ -1,0 +1,237 @@
+"""ICSR: clusters across cameras, cleaned by the clusters that each camera finds on its own.
+
+Pseudo-label refinement with intra-camera similarity [Li et al., ICIP 2023, arXiv:2304.12634], the default method. An
+epoch's labels: nearest neighbours -> clusters of all images -> information scores -> refined labels. Without refinement
+(`nodes: none`) it is the labelling of Cluster Contrast and its descendants.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int, Int32
+from pydantic import Field
+
+from reidlib.labels.camera_similarity import candidates_needed, nearer_across_cameras
+from reidlib.labels.centring import centre_cameras
+from reidlib.labels.clustering import cluster, fit_to_images, neighbours_needed
+from reidlib.labels.guards import check_labels
+from reidlib.labels.methods import parameter_to_move
+from reidlib.labels.numbering import group_numbers, number_clusters
+from reidlib.labels.pseudo_labels import PseudoLabels
+from reidlib.labels.quality import label_measures
+from reidlib.neighbours.search import Neighbours, Search, nearest
+from reidlib.settings import Count, NotNegative, Share, arguments
+
+Embeddings = Float[np.ndarray, "n d"]
+Labels = Int[np.ndarray, "n"]
+Cameras = Int[np.ndarray, "n"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalLabelling:
+    """How images of all cameras are clustered and the clusters refined: the section `refine` of params.yaml.
+
+    Attributes:
+        k1: neighbours of the k-reciprocal Jaccard distance, the image itself included.
+        k2: of its local query expansion.
+        original_weight: share of the cosine distance in the distance.
+        method: the clustering, `name` and its settings.
+        camera_similarity: weight of agreeing local classifiers across cameras, at the first epoch.
+        camera_centering: subtract each camera's mean embedding first.
+        nodes: which members of a cluster refine it: all information nodes, one, or none (no refinement).
+        link_k: neighbours linked for the information scores.
+        link_min_similarity: smallest cosine of a link.
+    """
+
+    k1: Annotated[int, Field(ge=2)]
+    k2: Count
+    original_weight: Share
+    method: Mapping[str, Any]
+    camera_similarity: NotNegative
+    camera_centering: bool
+    nodes: Literal["one", "all", "none"]
+    link_k: Count
+    link_min_similarity: Share
+
+
+def global_labelling(params: Mapping[str, Any]) -> GlobalLabelling:
+    """Return what params.yaml says (`refine`); without camera labels nothing is refined or centred by camera."""
+    labelling = GlobalLabelling(**arguments(params["refine"], of=GlobalLabelling, where="refine"))
+    if params["dataset"]["camera_labels"]:
+        return labelling
+    return replace(labelling, nodes="none", camera_centering=False, camera_similarity=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalLabeller:
+    """The labels of each epoch: those of `refine` first, then clusters of the epoch's embeddings, refined.
+
+    Attributes:
+        first: the labels of epoch 0; of all epochs where the method is `identities`.
+        local: labels inside cameras, unique over cameras, which refine the clusters.
+        cameras: of the images.
+        labelling: how labels are made.
+        seed: of the clusterings that draw.
+        epochs: in all; the weight of the camera similarity falls as (1 - epoch / epochs) ** .6 [Xuan & Zhang, TPAMI
+            2022].
+        newest_local: where epochs inside cameras take turns, gives for an epoch the one before it whose labels are the
+            local ones.
+    """
+
+    first: Int32[np.ndarray, "n"]
+    local: Int32[np.ndarray, "n"]
+    cameras: Cameras
+    labelling: GlobalLabelling
+    seed: int
+    epochs: int
+    newest_local: Callable[[int], int] | None = None
+
+    def __call__(self, epoch: int, embeddings: Embeddings, world: Any, earlier: Sequence[Labels]) -> PseudoLabels:
+        """Return the labels of an epoch (from 0).
+
+        Args:
+            epoch: from 0.
+            embeddings: unit-norm rows of all images.
+            world: the processes that train together (`reidlib.training.distributed.World`).
+            earlier: the labels of the epochs before.
+        """
+        if self.labelling.method["name"] == "identities" or (epoch == 0 and self.newest_local is None):
+            return PseudoLabels(self.first, label_measures(self.first, self.cameras))
+        similarity = self.labelling.camera_similarity * (1 - epoch / self.epochs) ** 0.6
+        return global_labels(
+            embeddings,
+            self.local if self.newest_local is None else earlier[self.newest_local(epoch)],
+            self.cameras,
+            labelling=replace(self.labelling, camera_similarity=similarity),
+            seed=self.seed + epoch,
+            search=world.search,
+            once=world.on_first,
+            previous=earlier[-1] if self.newest_local is None else None,
+        )
+
+
+def global_labels(
+    embeddings: Embeddings,
+    local: Labels,
+    cameras: Cameras,
+    *,
+    labelling: GlobalLabelling,
+    seed: int,
+    search: Search = nearest,
+    once: Callable[[Callable[[], PseudoLabels]], PseudoLabels] = lambda label: label(),
+    previous: Labels | None = None,
+) -> PseudoLabels:
+    """Cluster all images, and refine the clusters by intra-camera similarity.
+
+    Args:
+        embeddings: unit-norm rows.
+        local: labels inside cameras, unique over cameras, -1 = outlier.
+        cameras: of the images.
+        labelling: how.
+        seed: of the clusterings that draw.
+        search: finds the nearest neighbours, which cost most; several processes do it together.
+        once: calls a function in one of several processes and gives its result to all.
+        previous: the labels of the epoch before, which a clustering that goes on step by step starts from.
+
+    Returns:
+        The refined labels; their number of clusters, share of outliers and share of clusters that span cameras, and
+        the share of images that refinement turned into outliers.
+    """
+    images = len(embeddings)
+    if labelling.camera_centering:
+        embeddings = centre_cameras(embeddings, cameras)
+    labelling = fit_to_images(labelling, images=images, where="the training set")
+    needed = neighbours_needed(labelling)
+    candidates = candidates_needed(needed, images=images) if labelling.camera_similarity else needed
+    links = min(labelling.link_k + 1, images) if labelling.nodes != "none" else 0
+    neighbours = search(embeddings, k=max(candidates, links)) if max(candidates, links) else None
+
+    def label() -> PseudoLabels:
+        near = neighbours
+        if labelling.camera_similarity and neighbours and needed:
+            weight = labelling.camera_similarity
+            near = nearer_across_cameras(embeddings, neighbours, local, cameras, weight=weight, k=needed)
+        clustering = cluster(embeddings, near, labelling=labelling, seed=seed, previous=previous)
+        clusters, distances = clustering.labels, clustering.distances
+        check_labels(clusters, parameter=parameter_to_move(labelling.method), distances=distances)
+        refined = clusters
+        if labelling.nodes != "none" and neighbours:
+            scores = information_scores(neighbours, links=links, min_similarity=labelling.link_min_similarity)
+            refined = refine(clusters, local, cameras, scores, nodes=labelling.nodes)
+            check_labels(refined, parameter="refine.nodes", distances=distances)
+        dropped = float(((refined < 0) & (clusters >= 0)).mean())
+        return PseudoLabels(refined, label_measures(refined, cameras) | {"refined_share": dropped})
+
+    return once(label)
+
+
+def information_scores(neighbours: Neighbours, *, links: int, min_similarity: float) -> Float64[np.ndarray, "n"]:
+    """Return how well each row is connected: the sum of 1 / (distance + mean distance) over its kept links.
+
+    A link goes to each of the row's `links` nearest rows, itself left out, whose similarity is at least min_similarity
+    (the links of `infomap`); its distance is 1 - similarity (not below 0), and the mean is that of all kept links.
+
+    Scores are >= 0, and 0 for a row without links. Where every kept link has distance 0 (copies alone) each counts 1:
+    the paper's term has no value there.
+    """
+    similarities, indices = (part[:, :links] for part in neighbours)
+    kept = (similarities >= min_similarity) & (indices != np.arange(len(indices))[:, None])
+    distances = np.maximum(1 - similarities.astype(np.float64), 0)
+    mean = distances[kept].mean() if kept.any() else 0.0
+    if mean == 0:
+        return kept.sum(axis=1).astype(np.float64)
+    return np.where(kept, 1 / (distances + mean), 0).sum(axis=1)
+
+
+def refine(
+    clusters: Labels, local: Labels, cameras: Cameras, scores: Float[np.ndarray, "n"], *, nodes: Literal["one", "all"]
+) -> Int32[np.ndarray, "n"]:
+    """Return the clusters without the members that their information nodes' local clusters speak against.
+
+    A global cluster's information nodes are its members whose score exceeds the mean score of all rows. For an
+    information node on camera c in local cluster L, the cluster's members on camera c that are not in L
+    become outliers; members on other cameras stay. Two information nodes of one cluster and camera in different
+    local clusters thus empty the cluster on that camera. A node without a local cluster (-1) says nothing.
+
+    Deviation: the published code keeps the last information node of each cluster in row order (``nodes="one"``), by
+    a variable that is overwritten; the paper speaks of nodes (``nodes="all"``).
+
+    Args:
+        clusters: across cameras, -1 = outlier.
+        local: clusters inside cameras, unique over the cameras, -1 = outlier.
+        cameras: of the rows.
+        scores: `information_scores`.
+        nodes: which information nodes act.
+
+    Returns:
+        int32 labels numbered by first appearance, -1 = outlier; a subset of the global clusters.
+    """
+    if nodes not in ("one", "all"):
+        raise ValueError(f"refine: nodes: expected 'one' or 'all', found {nodes!r}")
+    lengths = [len(clusters), len(local), len(cameras), len(scores)]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"refine: expected labels, local labels, cameras and scores of the same rows, found {lengths}")
+    acting = _information_nodes(clusters, scores, nodes=nodes) & (local >= 0)
+    group = group_numbers(clusters, cameras)
+    lowest = np.full(int(group.max(initial=-1)) + 1, np.iinfo(np.int64).max)
+    highest = np.full_like(lowest, -1)
+    np.minimum.at(lowest, group[acting], local[acting])
+    np.maximum.at(highest, group[acting], local[acting])
+    # A row stays where every acting node of its cluster and camera shares its local cluster, or where none acts.
+    stays = (highest[group] == -1) | ((lowest[group] == local) & (highest[group] == local))
+    return number_clusters(np.where(stays & (clusters >= 0), clusters, -1))
+
+
+def _information_nodes(clusters: Labels, scores: Float[np.ndarray, "n"], *, nodes: str) -> Bool[np.ndarray, "n"]:
+    """Return which rows are information nodes: all of them, or the last of each cluster in row order."""
+    qualifying = (clusters >= 0) & (scores > (scores.mean() if len(scores) else 0.0))
+    if nodes == "all":
+        return qualifying
+    last = np.full(int(clusters.max(initial=-1)) + 1, -1)
+    rows = np.flatnonzero(qualifying)
+    np.maximum.at(last, clusters[rows], rows)
+    chosen = np.zeros(len(clusters), dtype=np.bool_)
+    chosen[last[last >= 0]] = True
+    return chosen

@@ -1,0 +1,127 @@
+"""What retrieval says of the networks, where identities of queries and of the gallery are known."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float32, Float64, Integer
+
+from reidlib.images.identities import known_identities
+from reidlib.images.split import Split, read_rows
+from reidlib.report.titles import MODELS
+from reidlib.retrieval.metrics import Retrieval, cosine_tiles, evaluate, ranked_list
+from reidlib.retrieval.reranking import reranked_tiles
+from reidlib.settings import Count, Share, arguments
+from reidlib.tables import open_embeddings, require_same_images
+
+Embeddings = Float32[np.ndarray, "n d"]
+Numbers = Integer[np.ndarray, "_"]
+RANKS = (1, 5, 10, 20)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reranking:
+    """Parameters of k-reciprocal re-ranking, see `reidlib.retrieval.reranking`."""
+
+    k1: Count
+    k2: Count
+    weight: Share
+
+
+def read_embeddings(folder: Path, *, images: Mapping[str, pd.Series]) -> dict[str, dict[str, Embeddings]]:
+    """Return the embeddings of each split by each network that was trained, and by the initial one; memory maps.
+
+    A split's folder holds rows.parquet and <network>.npy; `images` are the ids of its images.
+
+    Raises:
+        ValueError: where a file is damaged, or of other images.
+        FileNotFoundError: where one is missing.
+    """
+    for split, ids in images.items():
+        require_same_images(read_rows(folder / split)["image"], ids, where=folder / split)
+    networks = [name for name in MODELS if any((folder / split / f"{name}.npy").is_file() for split in images)]
+    return {
+        name: {split: open_embeddings(folder / split / f"{name}.npy", images=len(images[split])) for split in images}
+        for name in networks
+    }
+
+
+@dataclass(frozen=True)
+class RetrievalReport:
+    """What retrieval says of each model; all empty where no query has a known identity.
+
+    Attributes:
+        results: metrics by model, with re-ranking as `<name>_reranked`.
+        identities: of the images of `query` and `gallery`; 0 = distractor, -1 = unknown, ignored.
+        lists: ranked gallery rows of a few queries by the last model.
+    """
+
+    results: Mapping[str, Retrieval] = field(default_factory=dict)
+    identities: Mapping[str, Numbers] = field(default_factory=dict)
+    lists: Mapping[int, Numbers] = field(default_factory=dict)
+
+    def values(self) -> dict[str, float]:
+        """Return `<name>_mAP`, `<name>_mINP`, `<name>_rank1`, ... of each model, in percent, and counts of queries."""
+        values: dict[str, float] = {}
+        for name, result in self.results.items():
+            values |= {f"{name}_mAP": 100 * result.mAP, f"{name}_mINP": 100 * result.mINP}
+            values |= {f"{name}_rank{rank}": 100 * float(result.cmc[min(rank, len(result.cmc)) - 1]) for rank in RANKS}
+            values |= {"queries": result.queries, "ignored_queries": result.ignored_queries}
+        return values
+
+    def cmc(self) -> pd.DataFrame:
+        """Return rank and the CMC of each model as shares, up to the shortest curve (galleries may be tiny)."""
+        ranks = min((len(result.cmc) for result in self.results.values()), default=0)
+        curves = {name: result.cmc[:ranks] for name, result in self.results.items()}
+        return pd.DataFrame({"rank": np.arange(1, ranks + 1), **curves})
+
+
+def retrieval_report(
+    query: Split,
+    gallery: Split,
+    identities: pd.DataFrame,
+    networks: Mapping[str, Mapping[str, Embeddings]],
+    *,
+    reranking: dict[str, Any] | None,
+    ranked_queries: Count,
+) -> RetrievalReport:
+    """Rank the gallery for every query with each model's embeddings: model -> split -> embeddings.
+
+    Ranked lists are kept of the last model, of so many queries from the best found to the worst. `reranking` holds
+    settings of `Reranking`, which is reported too where it is given; its k1 is lowered where images are fewer.
+    """
+    known = {"query": known_identities(query.ids, identities), "gallery": known_identities(gallery.ids, identities)}
+    if not all((numbers > 0).any() for numbers in known.values()):
+        print("no query has a known identity: mAP, mINP, CMC and ranked lists cannot be known")
+        return RetrievalReport()
+    among: dict[str, Any] = {"gallery_identities": known["gallery"], "gallery_cameras": gallery.cameras}
+    facts: dict[str, Any] = {"query_identities": known["query"], "query_cameras": query.cameras, **among}
+    results = {}
+    for name, splits in networks.items():
+        results[name] = evaluate(cosine_tiles(splits["query"], splits["gallery"]), **facts)
+        if reranking is not None:
+            settings = Reranking(**arguments(reranking, of=Reranking, where="evaluate.reranking"))
+            results[f"{name}_reranked"] = evaluate(_reranked(splits, settings), **facts)
+    lists = {}
+    for row in choose_queries(results[name].average_precisions, count=ranked_queries):
+        identity, camera = int(known["query"][row]), int(query.cameras[row])
+        lists[row] = ranked_list(splits["query"][row], splits["gallery"], identity=identity, camera=camera, **among)
+    return RetrievalReport(results, known, lists)
+
+
+def _reranked(
+    splits: Mapping[str, Embeddings], settings: Reranking
+) -> Iterator[tuple[slice, Float32[np.ndarray, "_ n"]]]:
+    k1 = min(settings.k1, len(splits["query"]) + len(splits["gallery"]) - 1)
+    k2 = min(settings.k2, k1)
+    return reranked_tiles(splits["query"], splits["gallery"], k1=k1, k2=k2, weight=settings.weight)
+
+
+def choose_queries(average_precisions: Float64[np.ndarray, "q"], *, count: int) -> list[int]:
+    """Up to `count` query rows, evenly from the best average precision to the worst; ignored queries (NaN) never."""
+    ordered = np.argsort(-average_precisions, kind="stable")[: int(np.isfinite(average_precisions).sum())]
+    places = np.linspace(0, ordered.size - 1, min(count, ordered.size)).round().astype(np.int64)
+    return [int(row) for row in ordered[places]]

@@ -1,0 +1,1 @@
+"""The renderer of the synthetic pedestrians: all that the stage ``synthesize`` does."""

@@ -1,0 +1,165 @@
+"""What the training loop is told: its schedule, and for each phase how images are labelled and drawn, and the loss."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float32, Int32
+
+from reidlib.batches.variation import Augmentation
+from reidlib.labels.pseudo_labels import PseudoLabels
+from reidlib.settings import Count, Epochs, NotNegative, Positive, Seed, Share, arguments, arguments_of_each
+
+Labels = Int32[np.ndarray, "n"]
+GIVEN = (
+    *("augmentation", "compute", "seed"),  # of Settings
+    *("label", "local", "in_a_row"),  # of Phase
+)
+"""What does not come from the sections `train_intra` and `train_inter`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """How training is computed; changes its results by rounding at most.
+
+    Attributes:
+        precision: of the network's forward and backward pass; "auto" takes the one that is faster here.
+        compile: let torch.compile make kernels for the network, where it can.
+        log_every: iterations between two looks at the losses, at each of which the device is waited for.
+        device_memory_gib: how much of a GPU's memory the images may take.
+        checkpoint_minutes: between two checkpoints inside an epoch.
+    """
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool = False
+    log_every: Count = 50
+    device_memory_gib: NotNegative = 16.0
+    checkpoint_minutes: Positive = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to train, whatever the labels and the loss.
+
+    Attributes:
+        epochs: times that labels are made anew.
+        iterations: batches per epoch.
+        optimiser: adam (weight decay as L2, as the published codes), adamw, or sgd with momentum .9.
+        learning_rate: at its highest.
+        backbone_rate: factor on it for the backbone.
+        weight_decay: of the optimiser.
+        warm_up: epochs over which the rate rises to it in a line [Luo et al., CVPRW 2019, arXiv:1903.07071].
+        warm_up_from: the share of it that the rate rises from.
+        decay_at: epochs (from 0) from each of which on the rate is multiplied by `decay_factor`.
+        decay_factor: 0..1.
+        cosine: whether the rate falls after the warm-up along half a cosine [Loshchilov & Hutter, ICLR 2017,
+            arXiv:1608.03983], to 0 at the end.
+        clip_norm: largest norm of the gradient; None for any.
+        augmentation: of the training crops.
+        compute: precision and the like.
+        seed: of sampling and augmentation.
+    """
+
+    epochs: Epochs
+    iterations: Count
+    optimiser: Literal["adam", "adamw", "sgd"]
+    learning_rate: Positive
+    backbone_rate: NotNegative
+    weight_decay: NotNegative
+    warm_up: Epochs
+    warm_up_from: Share
+    decay_at: Sequence[Epochs]
+    decay_factor: Share
+    cosine: bool
+    clip_norm: Positive | None
+    augmentation: Augmentation
+    compute: Compute
+    seed: Seed
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate of an epoch (from 0)."""
+        share = self.decay_factor ** sum(epoch >= first for first in self.decay_at)
+        if epoch < self.warm_up:
+            share *= self.warm_up_from + (1 - self.warm_up_from) * epoch / self.warm_up
+        elif self.cosine:
+            share *= (1 + math.cos(math.pi * (epoch - self.warm_up) / max(self.epochs - self.warm_up, 1))) / 2
+        return float(self.learning_rate * share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntraStage:
+    """What the section `train_intra` holds beside schedule and phase.
+
+    Attributes:
+        sharing: one network for all cameras ("shared"), or one each ("per_camera").
+        keep: the epoch whose labels are kept: the one of the best silhouette, or the last.
+    """
+
+    sharing: Literal["shared", "per_camera"]
+    keep: Literal["best_silhouette", "last"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterStage:
+    """What the section `train_inter` holds beside schedule and phase.
+
+    Attributes:
+        start_from: the network and embeddings of `train_intra`, or those of `extract`.
+        alternate: `reidlib.training.phases.Rounds`; None for none.
+        teacher: the file of the embeddings that the term `teacher` learns from, in the dataset's folder.
+    """
+
+    start_from: Literal["intra", "initial"]
+    alternate: Mapping[str, Any] | None
+    teacher: str
+
+
+Labeller = Callable[[int, Float32[np.ndarray, "n d"], Any, Sequence[Labels]], PseudoLabels]
+"""Called on every process with the epoch (from 0), the unit-norm embeddings of all images, the `World` and the labels
+of all epochs before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Epochs of one kind: how their images are labelled and drawn, and what loss they train.
+
+    Attributes:
+        label: makes the labels.
+        loss: terms by name, with their settings; see `reidlib.losses.total`. A term of None is left out.
+        sampling: how batches are drawn; see `reidlib.batches.sampling`.
+        clusters_per_batch: P of the P x K sampling.
+        images_per_cluster: K of it.
+        local: whether every cluster lies on one camera.
+        in_a_row: how many such epochs follow each other, where phases take turns.
+    """
+
+    label: Labeller
+    loss: Mapping[str, Mapping[str, Any] | None]
+    sampling: Literal["mixed", "camera", "every_camera"]
+    clusters_per_batch: Count
+    images_per_cluster: Count
+    local: bool
+    in_a_row: Count = 1
+
+
+def turn(phases: Sequence[Phase], epoch: int) -> int:
+    """Return which phase an epoch (from 0) belongs to; phases take turns, each for its number of epochs.
+
+    >>> batches = {"sampling": "mixed", "clusters_per_batch": 16, "images_per_cluster": 4}
+    >>> phases = [Phase(label=print, loss={}, local=epochs == 3, in_a_row=epochs, **batches) for epochs in (3, 2)]
+    >>> [turn(phases, epoch) for epoch in range(7)]
+    [0, 0, 0, 1, 1, 0, 0]
+    """
+    in_turn = [number for number, phase in enumerate(phases) for _ in range(phase.in_a_row)]
+    return in_turn[epoch % len(in_turn)]
+
+
+def read_plan(params: Mapping[str, Any], section: str) -> tuple[Settings, dict[str, Any], dict[str, Any]]:
+    """Return what `train_intra` or `train_inter` says: to the loop, to its phase (batches and loss), to the stage."""
+    uses = [Settings, Phase, {"train_intra": IntraStage, "train_inter": InterStage}[section]]
+    loop, batches, stage = arguments_of_each(params[section], of=uses, where=section, given=GIVEN)
+    augmentation = Augmentation(**arguments(params["augment"], of=Augmentation, where="augment"))
+    compute = Compute(**arguments(params["compute"], of=Compute, where="compute"))
+    return Settings(**loop, augmentation=augmentation, compute=compute, seed=params["seed"]), batches, stage

@@ -1,0 +1,178 @@
+"""Invariants of the samplers on random label sets."""
+
+from collections import Counter
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reidlib.batches.sampling import pk_batches
+
+camera_pk_batches = partial(pk_batches, sampling="camera")
+every_camera_pk_batches = partial(pk_batches, sampling="every_camera")
+
+CASES = {
+    "labels": st.lists(st.tuples(st.integers(-1, 9), st.integers(0, 3)), min_size=1, max_size=60).filter(
+        lambda pairs: any(label >= 0 for label, _ in pairs)
+    ),
+    "per_batch": st.integers(1, 6),
+    "images": st.integers(1, 6),
+    "batches": st.integers(1, 12),
+    "seed": st.integers(0, 2**32),
+}
+
+
+def arrays(pairs):
+    labels, cameras = (np.array(column, np.int32) for column in zip(*pairs, strict=True))
+    return labels, cameras
+
+
+def drawn(function, pairs, per_batch, images, batches, seed):
+    labels, cameras = arrays(pairs)
+    found = function(
+        labels,
+        cameras,
+        clusters_per_batch=per_batch,
+        images_per_cluster=images,
+        batches=batches,
+        generator=np.random.default_rng(seed),
+    )
+    return labels, cameras, list(found)
+
+
+@settings(max_examples=60, deadline=None)
+@given(**CASES)
+def test_batches_hold_p_clusters_of_k_images(labels, per_batch, images, batches, seed):
+    pairs = labels
+    labels, cameras, found = drawn(pk_batches, pairs, per_batch, images, batches, seed)
+    clusters = {label for label in labels.tolist() if label >= 0}
+    assert len(found) == batches
+    for rows in found:
+        assert rows.dtype == np.int64
+        assert len(rows) == per_batch * images
+        counts = Counter(labels[rows].tolist())
+        assert -1 not in counts
+        assert len(counts) == min(per_batch, len(clusters))
+        assert max(counts.values()) - min(counts.values()) <= (len(clusters) < per_batch)
+        for label, count in counts.items():
+            members = rows[labels[rows] == label]
+            repeats = Counter(members.tolist()).values()
+            size = (labels == label).sum()
+            assert max(repeats) == -(-count // size)  # nothing repeats before all of the cluster were shown
+            own = cameras[members[0]]
+            others = ((labels == label) & (cameras != own)).sum()
+            assert (cameras[members[1 : min(count, size)]] != own).sum() == min(others, min(count, size) - 1)
+    again = drawn(pk_batches, pairs, per_batch, images, batches, seed)[2]
+    assert all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
+
+
+@settings(max_examples=30, deadline=None)
+@given(**CASES)
+def test_clusters_come_equally_often(labels, per_batch, images, batches, seed):
+    labels, _, found = drawn(pk_batches, labels, per_batch, images, batches, seed)
+    times = Counter({label: 0 for label in labels.tolist() if label >= 0})
+    for rows in found:
+        times.update(set(labels[rows].tolist()))
+    assert max(times.values()) - min(times.values()) <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(**CASES)
+def test_camera_batches_come_from_one_camera(labels, per_batch, images, batches, seed):
+    labels, cameras, found = drawn(camera_pk_batches, labels, per_batch, images, batches, seed)
+    assert len(found) == batches
+    for rows in found:
+        assert len(rows) == per_batch * images
+        assert len(set(cameras[rows].tolist())) == 1
+        assert (labels[rows] >= 0).all()
+        there = {label for label in labels[cameras == cameras[rows[0]]].tolist() if label >= 0}
+        assert len(set(labels[rows].tolist())) == min(per_batch, len(there))
+
+
+@settings(max_examples=60, deadline=None)
+@given(**CASES)
+def test_batches_of_every_camera_hold_p_clusters_of_k_images_of_each(labels, per_batch, images, batches, seed):
+    pairs = labels
+    labels, cameras, found = drawn(every_camera_pk_batches, pairs, per_batch, images, batches, seed)
+    known = sorted({camera for label, camera in pairs if label >= 0})
+    assert len(found) == batches
+    for rows in found:
+        assert rows.dtype == np.int64 and (labels[rows] >= 0).all()
+        np.testing.assert_array_equal(cameras[rows], np.repeat(known, per_batch * images))
+        for camera in known:
+            own = labels[rows[cameras[rows] == camera]]
+            assert len(set(own.tolist())) == min(per_batch, len({p[0] for p in pairs if p[1] == camera and p[0] >= 0}))
+    for camera in known:  # and over the batches every cluster of a camera comes equally often, but for one
+        counts = Counter(label for rows in found for label in set(labels[rows[cameras[rows] == camera]].tolist()))
+        assert max(counts.values()) - min(counts.values()) <= 1
+    again = drawn(every_camera_pk_batches, pairs, per_batch, images, batches, seed)[2]
+    assert all(np.array_equal(mine, its) for mine, its in zip(found, again, strict=True))
+
+
+def test_cameras_get_batches_in_proportion_to_their_clusters():
+    labels = np.repeat(np.arange(16), 4)
+    cameras = np.repeat([0] * 8 + [1] * 5 + [2] * 2 + [3], 4)
+    times = Counter()
+    for seed in range(200):
+        _, _, found = drawn(camera_pk_batches, list(zip(labels, cameras, strict=True)), 4, 4, 10, seed)
+        times.update(int(cameras[rows[0]]) for rows in found)
+    shares = np.array([times[c] for c in range(4)]) / 2000
+    np.testing.assert_allclose(shares, np.array([8, 5, 2, 1]) / 16, atol=0.01)
+    _, _, found = drawn(camera_pk_batches, list(zip(labels, cameras, strict=True)), 4, 4, 100, 0)
+    order = [int(cameras[rows[0]]) for rows in found]
+    assert order != sorted(order)
+
+
+def test_anchors_and_images_are_uniform():
+    labels, cameras = np.zeros(10, int), np.arange(10)
+    rows = np.stack(drawn(pk_batches, list(zip(labels, cameras, strict=True)), 1, 2, 4000, 0)[2])
+    for column in rows.T:
+        assert abs(np.bincount(column, minlength=10) / 4000 - 0.1).max() < 0.02
+
+
+def test_seeds_differ():
+    pairs = [(i // 5, i % 3) for i in range(60)]
+    first, second = (drawn(pk_batches, pairs, 4, 4, 3, seed)[2] for seed in (0, 1))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("function", [pk_batches, camera_pk_batches, every_camera_pk_batches])
+def test_errors_come_at_the_call(function):
+    generator = np.random.default_rng(0)
+    right = {"clusters_per_batch": 2, "images_per_cluster": 2, "batches": 2, "generator": generator}
+    with pytest.raises(ValueError, match="at least one cluster, got 3 outliers"):
+        function(np.full(3, -1), np.zeros(3, int), **right)
+    with pytest.raises(ValueError, match="at least one cluster, got 0 outliers"):
+        function(np.zeros(0, int), np.zeros(0, int), **right)
+    for count in (2, 4):
+        with pytest.raises(ValueError, match=f"one camera per label, got 3 labels and {count} cameras"):
+            function(np.zeros(3, int), np.zeros(count, int), **right)
+
+
+@settings(max_examples=40, deadline=None)
+@given(**CASES)
+def test_every_cluster_comes_within_one_pass(labels, per_batch, images, batches, seed):
+    count = len({label for label, _ in labels if label >= 0})
+    passed = -(-count // per_batch)
+    everything = {label for label, _ in labels if label >= 0}
+    labels, _, found = drawn(pk_batches, labels, per_batch, images, 3 * passed, seed)
+    for start in range(0, 2 * passed + 1, passed):
+        assert set(labels[np.concatenate(found[: start + passed])].tolist()) == everything
+    times = Counter(label for rows in found for label in set(labels[rows].tolist()))
+    assert min(times.values()) >= 3 * passed * min(per_batch, count) // count  # so many whole passes
+
+
+@settings(max_examples=40, deadline=None)
+@given(**CASES)
+def test_every_cluster_of_a_camera_comes_equally_often_and_gets_k_images(labels, per_batch, images, batches, seed):
+    labels, cameras, found = drawn(camera_pk_batches, labels, per_batch, images, batches, seed)
+    for camera in {int(cameras[rows[0]]) for rows in found}:
+        mine = [rows for rows in found if cameras[rows[0]] == camera]
+        clusters = {label for label in labels[cameras == camera].tolist() if label >= 0}
+        times = Counter({label: sum(label in labels[rows] for rows in mine) for label in clusters})
+        assert max(times.values()) - min(times.values()) <= 1
+        for rows in mine:
+            counts = Counter(labels[rows].tolist()).values()
+            assert min(counts) == per_batch * images // min(per_batch, len(clusters))

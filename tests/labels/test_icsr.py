@@ -1,0 +1,176 @@
+import inspect
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reidlib.labels.camera_similarity import nearer_across_cameras
+from reidlib.labels.centring import centre_cameras
+from reidlib.labels.clustering import cluster
+from reidlib.labels.icsr import GlobalLabelling, global_labelling, global_labels, information_scores, refine
+from reidlib.labels.local import local_labels
+from reidlib.labels.numbering import number_clusters
+from reidlib.labels.quality import label_measures
+from reidlib.neighbours.search import Neighbours, nearest
+
+
+def naive_scores(similarities: np.ndarray, indices: np.ndarray, min_similarity: float) -> list[float]:
+    links = [
+        [1 - float(s) for s, j in zip(row, others, strict=True) if j != i and s >= min_similarity]
+        for i, (row, others) in enumerate(zip(similarities, indices, strict=True))
+    ]
+    every = [d for row in links for d in row]
+    mean = sum(every) / len(every) if every else 0.0
+    return [sum(1 / (d + mean) for d in row) for row in links]
+
+
+def naive_refine(labels, local, cameras, scores, nodes) -> np.ndarray:
+    """The definition, one information node at a time; removals are judged on the labels as they were."""
+    mean = np.mean(scores)
+    refined = labels.copy()
+    for label in range(labels.max() + 1):
+        information = [i for i in range(len(labels)) if labels[i] == label and scores[i] > mean]
+        if nodes == "one":
+            information = information[-1:]
+        for node in information:
+            if local[node] < 0:
+                continue
+            for other in range(len(labels)):
+                if labels[other] == label and cameras[other] == cameras[node] and local[other] != local[node]:
+                    refined[other] = -1
+    return number_clusters(refined)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_equal_the_loop(seed):
+    generator = np.random.default_rng(seed)
+    similarities = -np.sort(-generator.random((25, 6)), axis=1).astype(np.float32)
+    indices = np.column_stack([np.arange(25), generator.integers(0, 25, (25, 5))]).astype(np.int32)
+    for links in (6, 4):
+        found = information_scores(Neighbours(similarities, indices), links=links, min_similarity=0.5)
+        np.testing.assert_allclose(found, naive_scores(similarities[:, :links], indices[:, :links], 0.5))
+
+
+def test_scores_without_links_and_of_copies():
+    indices = np.array([[0, 1], [1, 0]], dtype=np.int32)
+    far, copies = (Neighbours(np.float32([[1, value], [1, value]]), indices) for value in (0.2, 1))
+    assert information_scores(far, links=2, min_similarity=0.5).tolist() == [0, 0]
+    assert information_scores(copies, links=2, min_similarity=0.5).tolist() == [1, 1]
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 40), nodes=st.sampled_from(["one", "all"]))
+def test_refinement_equals_the_loop(seed, n, nodes):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(-1, 5, n).astype(np.int32)
+    cameras = generator.integers(0, 3, n).astype(np.int32)
+    local = np.where(generator.random(n) < 0.2, -1, cameras * 4 + generator.integers(0, 3, n)).astype(np.int32)
+    scores = generator.random(n)
+    found = refine(labels, local, cameras, scores, nodes=nodes)
+    assert np.array_equal(found, naive_refine(labels, local, cameras, scores, nodes))
+
+
+def test_last_information_node_of_the_cluster_is_the_one():
+    labels, cameras = np.zeros(4, dtype=np.int32), np.array([0, 0, 1, 1])
+    local, scores = np.array([0, 1, 2, 3]), np.array([5.0, 0.0, 5.0, 0.0])
+    assert refine(labels, local, cameras, scores, nodes="one").tolist() == [0, 0, 0, -1]
+    assert refine(labels, local, cameras, scores, nodes="all").tolist() == [0, -1, 0, -1]
+
+
+def test_unknown_nodes_and_no_rows():
+    nothing = np.empty(0, dtype=np.int32)
+    assert refine(nothing, nothing, nothing, np.empty(0), nodes="all").tolist() == []
+    with pytest.raises(ValueError, match="expected 'one' or 'all', found 'some'"):
+        inspect.unwrap(refine)(nothing, nothing, nothing, np.empty(0), nodes="some")
+
+
+DBSCAN = {"name": "dbscan", "eps": 0.6, "min_samples": 4}
+PLAIN = GlobalLabelling(
+    k1=15, k2=4, original_weight=0.0, method=DBSCAN, camera_similarity=0.0, camera_centering=False, nodes="all",
+    link_k=10, link_min_similarity=0.4,
+)  # fmt: skip
+
+
+@pytest.fixture
+def images(people, labelling):
+    """Embeddings, cameras, and labels inside the cameras."""
+    embeddings, _, cameras = people(300, noise=1.2)
+    inside = local_labels(embeddings, cameras, labelling=labelling("linkage", {"images_per_cluster": 4.0}), seed=0)
+    return embeddings, inside.labels, cameras
+
+
+@pytest.mark.parametrize("changes", [{}, {"nodes": "one"}, {"camera_centering": True}, {"camera_similarity": 0.3}])
+def test_global_labels_are_the_papers_steps(images, changes):
+    embeddings, local, cameras = images
+    how = replace(PLAIN, **changes)
+    found = global_labels(embeddings, local, cameras, labelling=how, seed=0)
+    rows = centre_cameras(embeddings, cameras) if how.camera_centering else embeddings
+    neighbours = near = nearest(rows, k=45)
+    if how.camera_similarity:
+        near = nearer_across_cameras(rows, neighbours, local, cameras, weight=0.3, k=15)
+    clusters = cluster(rows, near, labelling=how, seed=0).labels
+    scores = information_scores(neighbours, links=11, min_similarity=0.4)
+    expected = refine(clusters, local, cameras, scores, nodes=how.nodes)
+    assert np.array_equal(found.labels, expected) and not np.array_equal(expected, clusters)
+    dropped = np.mean((expected < 0) & (clusters >= 0))
+    assert found.measures == label_measures(expected, cameras) | {"refined_share": dropped}
+    unrefined = global_labels(embeddings, local, cameras, labelling=replace(how, nodes="none"), seed=0)
+    assert np.array_equal(unrefined.labels, clusters) and unrefined.measures["refined_share"] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [
+        ({}, 15),
+        ({"link_k": 40}, 41),
+        ({"link_k": 999}, 300),
+        ({"link_k": 40, "nodes": "none"}, 15),
+        ({"camera_similarity": 0.1}, 45),
+        ({"method": {"name": "infomap", "k1": 20, "min_similarity": 0.3}}, 20),
+        ({"method": {"name": "kmeans", "n_clusters": 30}}, 11),
+        ({"method": {"name": "kmeans", "n_clusters": 30}, "nodes": "none", "camera_similarity": 0.1}, None),
+    ],
+)
+def test_neighbours_are_searched_once_and_by_everybody(images, changes, count):
+    searches, calls = [], []
+
+    def search(rows, *, k):
+        searches.append(k)
+        assert not calls, "all processes search before one of them labels"
+        return nearest(rows, k=k)
+
+    def once(label):
+        calls.append(label)
+        return label()
+
+    how = replace(PLAIN, **changes)
+    found = global_labels(*images, labelling=how, seed=0, search=search, once=once)
+    assert searches == ([] if count is None else [count]) and len(calls) == 1
+    assert np.array_equal(found.labels, global_labels(*images, labelling=how, seed=0).labels)
+
+
+def test_few_images_take_fewer_neighbours(images):
+    few = [part[:30] for part in images]
+    how = replace(PLAIN, k1=40, nodes="none", method={"name": "linkage", "n_clusters": 5})
+    with pytest.warns(UserWarning, match="the training set has 30 images, too few for k1 = 40; 29 is used there"):
+        global_labels(*few, labelling=how, seed=0)
+
+
+def test_useless_labels_are_refused_before_and_after_refinement(images):
+    with pytest.raises(ValueError, match=r"no cluster at all.*move dbscan's eps"):
+        global_labels(*images, labelling=replace(PLAIN, method=DBSCAN | {"eps": 1e-6}), seed=0)
+    alone, one_camera = np.arange(300, dtype=np.int32), np.zeros(300, dtype=np.int16)
+    how = replace(PLAIN, method={"name": "linkage", "n_clusters": 3})
+    with pytest.raises(ValueError, match=r"no cluster at all.*move refine\.nodes"):
+        global_labels(images[0], alone, one_camera, labelling=how, seed=0)
+
+
+def test_without_camera_labels_nothing_goes_by_camera():
+    values = vars(PLAIN) | {"camera_similarity": 0.1, "camera_centering": True}
+    params = {"refine": values, "dataset": {"camera_labels": True}}
+    assert global_labelling(params) == replace(PLAIN, camera_similarity=0.1, camera_centering=True)
+    assert global_labelling(params | {"dataset": {"camera_labels": False}}) == replace(PLAIN, nodes="none")
+    with pytest.raises(ValueError, match=r"refine\.k1: .*greater than or equal to 2"):
+        global_labelling(params | {"refine": values | {"k1": 1}})

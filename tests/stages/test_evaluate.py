@@ -1,0 +1,115 @@
+"""The stage evaluate: from arrays to metrics, tables and pictures, with identities and without, and no network."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from reidlib.images.identities import write_identities
+from reidlib.images.split import SPLITS, write_rows
+from reidlib.labels.pseudo_labels import write_labels
+from reidlib.tables import write_array
+
+ROOT = Path(__file__).parents[2]
+PEOPLE = 6
+OPTIONS = {
+    "embeddings": "embeddings",
+    "identities": "identities.parquet",
+    "query": "images/query",
+    "gallery": "images/gallery",
+    "intra": "intra",
+    "inter": "inter",
+    "curves": "metrics",
+    "report": "metrics/evaluate",
+    "metrics": "metrics/evaluate.json",
+}
+
+
+@pytest.fixture
+def dataset(tmp_path) -> Path:
+    """Two images of each person in each split, on two cameras; embeddings of a bad network and a perfect one."""
+    generator, identities = np.random.default_rng(0), []
+    for start, split in zip((0, 100, 200), SPLITS, strict=True):
+        images = [f"{start + number:016x}" for number in range(2 * PEOPLE)]
+        people = np.tile(np.arange(1, PEOPLE + 1, dtype=np.int32), 2)
+        rows = pd.DataFrame({"image": images, "camera": [0] * PEOPLE + [1] * PEOPLE, "tracklet": -1, "frame": -1})
+        for folder in ("embeddings", "images"):
+            write_rows(tmp_path / folder / split, rows)
+        pixels = generator.integers(0, 256, (len(images), 8, 4, 3), dtype=np.uint8)
+        write_array(tmp_path / "images" / split / "pixels.npy", pixels)
+        noise = generator.normal(size=(len(images), PEOPLE)).astype(np.float32)
+        initial = noise / np.linalg.norm(noise, axis=1, keepdims=True)
+        write_array(tmp_path / "embeddings" / split / "initial.npy", initial)
+        write_array(tmp_path / "embeddings" / split / "inter.npy", np.eye(PEOPLE, dtype=np.float32)[people - 1])
+        identities.append(pd.DataFrame({"image": images, "identity": people, "name": images}))
+        if split == "train":
+            write_labels(tmp_path / "inter" / "labels.parquet", images=pd.Series(images), labels=people - 1)
+    epochs = pd.DataFrame({"epoch": 0, "row": range(2 * PEOPLE), "label": np.tile(np.arange(PEOPLE), 2)})
+    epochs.to_parquet(tmp_path / "inter" / "epochs.parquet")
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "train_intra.csv").write_text("epoch,loss\n")
+    (tmp_path / "metrics" / "train_inter.csv").write_text("epoch,loss\n1,2.5\n")
+    write_identities(tmp_path / "identities.parquet", pd.concat(identities, ignore_index=True))
+    params = {
+        "dataset": {"camera_labels": True},
+        "refine": {"k1": 4, "k2": 2},
+        "evaluate": {"reranking": {"k1": 5, "k2": 2, "weight": 0.3}, "ranked_queries": 2},
+    }
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    return tmp_path
+
+
+def run(folder: Path, *python: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *python, "-m", "stages.evaluate", *(f"--{key}={path}" for key, path in OPTIONS.items())]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_arrays_are_measured_and_no_network_is_loaded(dataset):
+    done = run(dataset, "-X", "importtime")
+    assert done.returncode == 0, done.stderr
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "matplotlib.figure" in loaded and not loaded & {"torch", "timm", "torchvision"}
+    metrics = json.loads((dataset / "metrics" / "evaluate.json").read_text())
+    assert metrics["queries"] == 2 * PEOPLE and metrics["inter_mAP"] == metrics["inter_rank1"] == 100
+    assert metrics["initial_mAP"] < 100 and {"initial_reranked_mAP", "inter_reranked_mAP"} <= set(metrics)
+    assert metrics["inter_clusters"] == PEOPLE and metrics["inter_camera_span"] == 1
+    assert not any(name.startswith("intra") for name in metrics)
+    report = dataset / "metrics" / "evaluate"
+    tables = {"cmc", "label_quality_inter", "train_inter"}
+    assert {path.name for path in report.iterdir()} == (
+        {f"{name}.csv" for name in tables} | {f"{name}.png" for name in (*tables, "ranked_lists")}
+    )
+    quality = pd.read_csv(report / "label_quality_inter.csv")
+    assert quality["camera"].tolist() == [-1, 0, 1] and quality["pairwise_f"].tolist()[0] == 1
+    with Image.open(report / "ranked_lists.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_without_identities_labels_alone_are_measured(dataset):
+    nobody = pd.read_parquet(dataset / "identities.parquet")[:0]
+    write_identities(dataset / "identities.parquet", nobody)
+    done = run(dataset)
+    assert done.returncode == 0, done.stderr
+    assert "no query has a known identity" in done.stdout
+    metrics = json.loads((dataset / "metrics" / "evaluate.json").read_text())
+    assert metrics["inter_clusters"] == PEOPLE and not any("mAP" in name for name in metrics)
+    report = dataset / "metrics" / "evaluate"
+    assert {path.name for path in report.iterdir()} == {"cmc.csv", "train_inter.csv", "train_inter.png"}
+    assert (report / "cmc.csv").read_text() == "rank\n"
+
+
+def test_embeddings_of_other_images_are_refused_in_one_message(dataset):
+    rows = pd.read_parquet(dataset / "embeddings" / "query" / "rows.parquet")
+    write_rows(dataset / "embeddings" / "query", rows[:-1])
+    done = run(dataset)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: embeddings/query: 11 rows; expected 12, one per image")
+    assert not (dataset / "metrics" / "evaluate.json").exists()

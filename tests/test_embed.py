@@ -1,0 +1,76 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from reidlib.embed import embed, embed_together, initial_embeddings
+from reidlib.models.architecture import Architecture
+from reidlib.models.embedder import new_embedder
+from reidlib.settings import arguments
+
+SMALL = Architecture(backbone="resnet18_half", last_stride=1, pooling="gem", gem_power=3.0, batch_norm_group=64)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (11, 32, 16, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return new_embedder(SMALL, seed=1)
+
+
+def test_embed_equals_one_image_at_a_time(model, images):
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    model.train()
+    found = embed(model, images, batch_size=4)
+    assert model.training
+    model.eval()
+    with torch.inference_mode():
+        batches = [((torch.from_numpy(image) / 255 - mean) / std).permute(2, 0, 1)[None] for image in images]
+        expected = [model(batch).embeddings[0] for batch in batches]
+    np.testing.assert_allclose(found, torch.stack(expected).numpy(), atol=1e-5)
+
+
+def test_flipping_makes_an_image_and_its_mirror_equal(model, images):
+    found = embed(model, images, flip=True)
+    np.testing.assert_allclose(embed(model, images[:, :, ::-1].copy(), flip=True), found, atol=1e-5)
+    assert not np.allclose(embed(model, images), found, atol=1e-3)
+
+
+def test_joined_cosines_are_the_mean_of_the_parts(model, images):
+    other = new_embedder(SMALL, seed=2)
+    first, second = embed(model, images), embed(other, images)
+    both = embed_together([model, other], images)
+    np.testing.assert_allclose(both @ both.T, (first @ first.T + second @ second.T) / 2, atol=1e-5)
+    np.testing.assert_array_equal(embed_together([model], images), first)
+
+
+def test_embeddings_that_are_not_finite_are_refused(images):
+    model = new_embedder(SMALL, seed=1)
+    with torch.no_grad():
+        model.neck.weight[0] = torch.nan
+    with pytest.raises(ValueError, match="11 of 11 embeddings are not finite"):
+        embed(model, images)
+
+
+@pytest.mark.parametrize("descriptor", ["network", "colour_stripes", "balanced_stripes"])
+def test_initial_embeddings_are_unit_norm(model, images, descriptor):
+    found = initial_embeddings(model, images, descriptor=descriptor, batch_size=4)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+
+
+def test_an_unknown_descriptor_is_refused():
+    with pytest.raises(ValueError, match=r"extract\.descriptor: .*found: 'sift'"):
+        arguments({"descriptor": "sift", "batch_size": 4}, of=initial_embeddings, where="extract")
+
+
+def test_images_are_normalised_as_the_weights_expect(model, images):
+    other = new_embedder(replace(SMALL, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)), seed=1).eval()
+    batch = (torch.from_numpy(images) / 255 - 0.5) / 0.5
+    with torch.inference_mode():
+        expected = other(batch.permute(0, 3, 1, 2)).embeddings
+    np.testing.assert_allclose(embed(other, images), expected.numpy(), atol=1e-5)
+    assert not np.allclose(embed(model, images), expected.numpy(), atol=1e-3)
