@@ -19,6 +19,8 @@ from benchmarks.growth import machine, measure
 RUNS = {
     "quick": [
         ("knn", "--n 12936 --repeats 3"),
+        ("knn", "--n 12936 --baseline torch"),
+        ("knn", "--n 3000 --d 512 --baseline torch"),
         ("jaccard", "--n 12936 --preset late"),
         ("jaccard", "--n 12936 --preset early"),
         ("cluster", "--method dbscan --n 12936 --preset late --repeats 3"),

@@ -61,7 +61,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             raise ValueError(f"{path}: nothing was written; expected a folder at {temporary}")
         for entry in [*sorted(temporary.rglob("*")), temporary]:
             _flush(entry)
-        old = _unused(path)
+        old = _unused_name(path)
         if path.is_symlink() or path.exists():
             path.rename(old)
         try:
@@ -81,7 +81,7 @@ def listed(names: Collection[object], most: int = 10) -> str:
     return ", ".join(ordered[:most]) + more if ordered else "nothing"
 
 
-def _unused(path: Path) -> Path:
+def _unused_name(path: Path) -> Path:
     """Return a new hidden name beside `path`, with its suffix."""
     return path.with_name(f".{path.stem}.{uuid4().hex[:12]}.partial{path.suffix}")
 
@@ -97,7 +97,7 @@ def _beside(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
         for leftover in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
             if not _in_use(leftover):
                 _remove(leftover)
-        temporary = _unused(path)
+        temporary = _unused_name(path)
         make(temporary)
     descriptor = os.open(temporary, os.O_RDONLY)
     try:

@@ -7,9 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import track
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -24,6 +21,9 @@ def progress(items: Iterable[Item], description: str, *, total: int | None = Non
     if few or not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0":
         yield from items
         return
+    from rich.console import Console  # costs a tenth of a second, where most runs show no bar
+    from rich.progress import track
+
     yield from track(items, description, total=count, transient=True, console=Console(stderr=True))
 
 

@@ -11,7 +11,7 @@ from reidlib.settings import load_params
 from reidlib.tables import open_embeddings, write_metrics
 from reidlib.training import loop
 from reidlib.training.phases import read_across
-from reidlib.training.results import save_training, trained_by
+from reidlib.training.results import save_training, training_result
 from reidlib.training.session import session
 from stages import run_in_processes
 
@@ -32,7 +32,7 @@ def main(*, train: Path, features: Path, intra: Path, labels: Path, teacher: Pat
         history = loop.train(model, images, cameras, phases=phases, settings=settings, world=world, checkpoints=saved,
                              teacher=taught)  # fmt: skip
         if world.first:
-            save_training(trained_by(model, history, images=len(split)), inter, curves, images=split.ids)
+            save_training(training_result(model, history, images=len(split)), inter, curves, images=split.ids)
             write_metrics(metrics, history.curves[-1])
 
 

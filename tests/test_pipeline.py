@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from reidlib.check import check_params
-from reidlib.commands.compose import composed
+from reidlib.commands.compose import compose_values
 from reidlib.settings import load_params
 
 ROOT = Path(__file__).parent.parent
@@ -76,7 +76,7 @@ def _words(paths: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_only_what_measures_depends_on_identities_but_in_recipes_that_say_supervised(recipe):
-    values = composed([f"recipe={recipe}"])
+    values = compose_values([f"recipe={recipe}"])
     chosen = {"${supervision}": values["supervision"], "${source.identities}": values["source"]["identities"]}
     deps = {name: " ".join(chosen.get(word, word) for word in _words(stage["deps"])) for name, stage in STAGES.items()}
     users = {name for name, paths in deps.items() if "identities" in paths}
@@ -90,20 +90,20 @@ def test_nothing_depends_on_what_is_measured():
 
 
 def test_a_source_brings_its_own_identities_never_the_datasets():
-    with_source = composed(["source=other", "source.name=market1501"])["source"]
+    with_source = compose_values(["source=other", "source.name=market1501"])["source"]
     assert with_source["identities"] == "market1501/identities.parquet"
     assert [stage for stage in NAMES if "data/${source.identities}" in STAGES[stage]["deps"]] == ["train_inter"]
     with pytest.raises(ValueError, match=r"source\.name: expected another dataset"):
-        check_params(composed(["source=other", "source.name=synthetic"]))
+        check_params(compose_values(["source=other", "source.name=synthetic"]))
 
 
 def test_transfer_measures_the_datasets_it_is_told():
-    assert STAGES["transfer"]["matrix"] == {"dataset": "${transfer.datasets}"} and composed([])["transfer"] == {
+    assert STAGES["transfer"]["matrix"] == {"dataset": "${transfer.datasets}"} and compose_values([])["transfer"] == {
         "datasets": []
     }
-    check_params(composed(["transfer.datasets=[market1501,msmt17]"]))
+    check_params(compose_values(["transfer.datasets=[market1501,msmt17]"]))
     with pytest.raises(ValueError, match=r"transfer\.datasets"):
-        check_params(composed(["transfer.datasets=[../market1501]"]))
+        check_params(compose_values(["transfer.datasets=[../market1501]"]))
 
 
 def test_no_other_stage_reads_identities():
@@ -118,7 +118,7 @@ def test_no_other_stage_reads_identities():
 )  # fmt: skip
 def test_identities_are_labels_in_the_supervised_recipe_alone(override):
     with pytest.raises(ValueError, match="identities are labels in recipes whose name says supervised"):
-        check_params(composed([]) | {key: composed([])[key] | value if isinstance(value, dict) else value
+        check_params(compose_values([]) | {key: compose_values([])[key] | value if isinstance(value, dict) else value
                                      for key, value in override.items()})  # fmt: skip
 
 
@@ -141,13 +141,13 @@ def test_every_path_in_a_command_is_a_dependency_or_an_output():
 
 
 def test_params_yaml_is_the_composed_default():
-    assert yaml.safe_load((ROOT / "params.yaml").read_text()) == composed([])
+    assert yaml.safe_load((ROOT / "params.yaml").read_text()) == compose_values([])
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_every_recipe_and_dataset_composes(recipe, dataset):
-    values = composed([f"recipe={recipe}", f"dataset={dataset}"])
+    values = compose_values([f"recipe={recipe}", f"dataset={dataset}"])
     check_params(values)
     assert values["dataset"]["name"] == dataset
 
@@ -155,7 +155,7 @@ def test_every_recipe_and_dataset_composes(recipe, dataset):
 @pytest.mark.parametrize("section", ["cluster", "refine"])
 @pytest.mark.parametrize("method", ["dbscan", "linkage", "infomap", "kmeans", "self_paced", "bottom_up"])
 def test_every_method_composes_in_every_section(section, method):
-    values = composed([f"clustering@{section}.method={method}"])
+    values = compose_values([f"clustering@{section}.method={method}"])
     check_params(values)
     assert values[section]["method"]["name"] == method
 
@@ -179,7 +179,7 @@ def test_every_method_composes_in_every_section(section, method):
     ],
 )
 def test_a_wrong_parameter_is_named(override, words):
-    values = composed([])
+    values = compose_values([])
 
     def merge(into, new):
         for key, value in new.items():
@@ -200,7 +200,7 @@ def test_a_wrong_parameter_is_named(override, words):
 @pytest.mark.parametrize("overrides", [["recipe=nothing"], ["train_inter.epoch=3"], ["nonsense"]])
 def test_an_unknown_override_is_refused(overrides):
     with pytest.raises(ValueError, match="does not compose"):
-        composed(overrides)
+        compose_values(overrides)
 
 
 def test_params_yaml_that_is_not_there(tmp_path):

@@ -36,7 +36,7 @@ SMALL = [value for value in TINY if not value.startswith(("clustering@", "refine
 
 def small(recipe):
     """Overrides with which a recipe is over in seconds: two batches an epoch, few epochs, linkage for DBSCAN."""
-    values = compose.composed([f"recipe={recipe}"])
+    values = compose.compose_values([f"recipe={recipe}"])
     epochs = [f"demo.inter_epochs={5 if values['train_inter']['alternate'] else 2}"]
     epochs += ["demo.intra_epochs=1"] if values["train_intra"]["epochs"] else []
     clustering = ["clustering@refine.method=linkage", "refine.method.images_per_cluster=8"]

@@ -53,7 +53,7 @@ def dvc_runs(folder: Path, *, all_commits: bool = False) -> list[Run]:
     except DvcException as error:
         raise ValueError(f"{folder}: `dvc exp show` failed; run in the pipeline's repository: {error}") from error
     states = [state for commit in commits for state in (commit, *(tip.revs[0] for tip in commit.experiments or ()))]
-    runs = [_recorded(state) for state in states]
+    runs = [_run_of(state) for state in states]
     if unmeasured := ", ".join(run.where for run in runs if not run.metrics):
         reason = "without metrics/evaluate.json (not run, or not to the end)"
         warnings.warn(f"left out, {reason}: {unmeasured}", stacklevel=2)
@@ -126,12 +126,12 @@ def comparison_table(comparison: pd.DataFrame) -> Table:
         lines = row["differs"].split("\n")
         if len(lines) > SHOWN:
             lines = [*lines[:SHOWN], f"… and {len(lines) - SHOWN} more"]
-        cells = [_formatted(row[name], row[f"{name} sd"]) for name in metrics]
+        cells = [_format(row[name], row[f"{name} sd"]) for name in metrics]
         table.add_row(row["name"], "\n".join(lines), str(row["seeds"]), *cells)
     return table
 
 
-def _recorded(state: Any) -> Run:
+def _run_of(state: Any) -> Run:
     """A commit or experiment as DVC shows it; without metrics where it did not run to its end."""
     files = state.data.metrics.items() if state.data else ()
     stages = {Path(path).stem: file["data"] for path, file in files if file.get("data")}
@@ -166,7 +166,7 @@ def _differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     return differences
 
 
-def _formatted(mean: float, deviation: float) -> str:
+def _format(mean: float, deviation: float) -> str:
     if pd.isna(mean):
         return ""
     digits = 2 if abs(mean) >= 1 else 4

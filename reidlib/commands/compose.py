@@ -15,7 +15,7 @@ HELP = "compose conf/ into params.yaml: recipe=icsr dataset=market1501 train_int
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
-def composed(overrides: list[str], *, conf: Path = CONF) -> dict[str, Any]:
+def compose_values(overrides: list[str], *, conf: Path = CONF) -> dict[str, Any]:
     """Return conf/ composed with the overrides, as plain Python values.
 
     Raises:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str], *, path: Path = Path("params.yaml")) -> None:
     """Write params.yaml as DVC's own composition writes it, after checking it against the schema."""
     parser = argparse.ArgumentParser(prog="python -m reidlib compose", description=HELP)
     parser.add_argument("overrides", nargs="*", help="group=option or section.key=value, as Hydra takes them")
-    values = composed(parser.parse_args(arguments).overrides)
+    values = compose_values(parser.parse_args(arguments).overrides)
 
     from omegaconf import OmegaConf
 

@@ -70,7 +70,7 @@ def stage_table(stages: Mapping[str, Mapping[str, int | float]]) -> Table:
     for stage, values in stages.items():
         shown = [(name, value) for name, value in values.items() if not _is_retrieval(name)]
         for number, (name, value) in enumerate(shown):
-            table.add_row("" if number else stage, name.replace("_", " "), _formatted(value))
+            table.add_row("" if number else stage, name.replace("_", " "), _format(value))
         if shown:
             table.add_section()
     return table
@@ -94,7 +94,7 @@ def _is_retrieval(name: str) -> bool:
     return "_" in name and name.rsplit("_", 1)[1] in RETRIEVAL
 
 
-def _formatted(value: int | float) -> str:
+def _format(value: int | float) -> str:
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"

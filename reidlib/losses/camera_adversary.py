@@ -44,7 +44,7 @@ class CameraAdversary(Term):
         if over or self._sizes()[1] < 2:
             return embeddings.sum() * 0
         with torch.autocast(embeddings.device.type, enabled=False):
-            scores = self.network(reversed_gradient(embeddings, self.strength))
+            scores = self.network(reverse_gradient(embeddings, self.strength))
             return functional.cross_entropy(scores, on_device(scores, batch.cameras))
 
     def _sizes(self) -> tuple[int, int]:
@@ -74,7 +74,7 @@ class _Reversal(torch.autograd.Function):
         return -ctx.strength * gradients[0], None
 
 
-def reversed_gradient(features: Float[Tensor, "..."], strength: float) -> Float[Tensor, "..."]:
+def reverse_gradient(features: Float[Tensor, "..."], strength: float) -> Float[Tensor, "..."]:
     """Return the features as they are; gradients come back through this times -strength."""
     found: Tensor = _Reversal.apply(features, strength)
     return found

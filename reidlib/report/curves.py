@@ -46,13 +46,13 @@ def draw_curves(table: pd.DataFrame, path: Path, *, title: str) -> None:
         ValueError: no column `epoch`, no row, or nothing to draw beside the epoch.
     """
     if "epoch" not in table.columns or len(table) == 0:
-        raise ValueError(f"{path.name}: expected a table with rows and a column 'epoch', found {_described(table)}")
+        raise ValueError(f"{path.name}: expected a table with rows and a column 'epoch', found {_description(table)}")
     grouped = [name for group in GROUPS.values() for name in group]
     panels = [[name for name in group if name in table.columns] for group in GROUPS.values()]
     panels = [names for names in panels if names]
     panels += [[name] for name in table.columns if name not in {*grouped, "epoch", "camera"}]
     if not panels:
-        raise ValueError(f"{path.name}: expected columns to draw beside 'epoch', found {_described(table)}")
+        raise ValueError(f"{path.name}: expected columns to draw beside 'epoch', found {_description(table)}")
     figure, grid = _grid(len(panels), title=title)
     for axes, names in zip(grid, panels, strict=True):
         _draw_panel(axes, table, names)
@@ -129,5 +129,5 @@ def _draw_panel(axes: Axes, table: pd.DataFrame, names: list[str]) -> None:
         axes.set_ylim(0, 1.08 * axes.dataLim.ymax or 1)
 
 
-def _described(table: pd.DataFrame) -> str:
+def _description(table: pd.DataFrame) -> str:
     return f"{len(table)} rows of {', '.join(map(str, table.columns)) or 'no column'}"

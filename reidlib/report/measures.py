@@ -104,7 +104,7 @@ def retrieval_report(
         results[name] = evaluate(cosine_tiles(splits["query"], splits["gallery"]), **facts)
         if reranking is not None:
             settings = Reranking(**arguments(reranking, of=Reranking, where="evaluate.reranking"))
-            results[f"{name}_reranked"] = evaluate(_reranked(splits, settings), **facts)
+            results[f"{name}_reranked"] = evaluate(_rerank(splits, settings), **facts)
     lists = {}
     for row in choose_queries(results[name].average_precisions, count=ranked_queries):
         identity, camera = int(known["query"][row]), int(query.cameras[row])
@@ -112,7 +112,7 @@ def retrieval_report(
     return RetrievalReport(results, known, lists)
 
 
-def _reranked(
+def _rerank(
     splits: Mapping[str, Embeddings], settings: Reranking
 ) -> Iterator[tuple[slice, Float32[np.ndarray, "_ n"]]]:
     k1 = min(settings.k1, len(splits["query"]) + len(splits["gallery"]) - 1)

@@ -18,7 +18,7 @@ from reidlib.training.distributed import ALONE, World
 from reidlib.training.loop import train
 from reidlib.training.phases import Cameras, LocalLabeller
 from reidlib.training.plan import IntraStage, Labels, Phase, Settings, read_plan
-from reidlib.training.results import Trained, trained_by
+from reidlib.training.results import TrainingResult, training_result
 
 Images = UInt8[np.ndarray, "n h w 3"]
 
@@ -58,13 +58,13 @@ def read_inside(params: Mapping[str, Any], *, world: World, checkpoints: Checkpo
     )
 
 
-def train_inside(model: Embedder, images: Images, cameras: Cameras, first: Labels, inside: Inside) -> Trained:
+def train_inside(model: Embedder, images: Images, cameras: Cameras, first: Labels, inside: Inside) -> TrainingResult:
     """Train inside cameras as `inside.stage.sharing` says; arguments as in `train_shared`."""
     train_as = train_shared if inside.stage.sharing == "shared" else train_per_camera
     return train_as(model, images, cameras, first, inside)
 
 
-def train_shared(model: Embedder, images: Images, cameras: Cameras, first: Labels, inside: Inside) -> Trained:
+def train_shared(model: Embedder, images: Images, cameras: Cameras, first: Labels, inside: Inside) -> TrainingResult:
     """Train one network for all cameras: each batch from one camera, scored against that camera's clusters.
 
     Our form of the intra-camera stage: the original [Li et al., ICIP 2023, arXiv:2304.12634] trains a network per
@@ -84,10 +84,12 @@ def train_shared(model: Embedder, images: Images, cameras: Cameras, first: Label
         model, images, cameras, phases=phases, settings=settings, world=inside.world, checkpoints=inside.checkpoints
     )
     best = int(np.argmax([curve["silhouette"] for curve in history.curves]))
-    return trained_by(model, history, kept=best if inside.stage.keep == "best_silhouette" else -1)
+    return training_result(model, history, kept=best if inside.stage.keep == "best_silhouette" else -1)
 
 
-def train_per_camera(model: Embedder, images: Images, cameras: Cameras, first: Labels, inside: Inside) -> Trained:
+def train_per_camera(
+    model: Embedder, images: Images, cameras: Cameras, first: Labels, inside: Inside
+) -> TrainingResult:
     """Train one network per camera, each on a copy of `model`; arguments as in `train_shared`.
 
     A camera with fewer than two images, or without a local cluster, keeps the starting weights and the first labels.
@@ -106,4 +108,4 @@ def train_per_camera(model: Embedder, images: Images, cameras: Cameras, first: L
         kept[rows] = np.where(part.labels >= 0, part.labels + kept.max() + 1, -1)
         curves.append(part.curves.assign(camera=int(camera)))
         epochs.append(part.epochs.assign(row=rows[part.epochs["row"]].astype(np.int32)))
-    return Trained(models, number_clusters(kept), pd.concat(curves), pd.concat(epochs))
+    return TrainingResult(models, number_clusters(kept), pd.concat(curves), pd.concat(epochs))

@@ -17,7 +17,7 @@ from reidlib.training.state import History
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """What training leaves.
 
     Attributes:
@@ -38,7 +38,7 @@ class Trained:
         return {"models": len(self.models), "loss": float(last["loss"].mean())} | label_counts(self.labels)
 
 
-def trained_by(model: Embedder, history: History, *, kept: int = -1, images: int | None = None) -> Trained:
+def training_result(model: Embedder, history: History, *, kept: int = -1, images: int | None = None) -> TrainingResult:
     """Return what a run leaves, as tables.
 
     Args:
@@ -50,11 +50,11 @@ def trained_by(model: Embedder, history: History, *, kept: int = -1, images: int
     labels = [epoch[:images] for epoch in history.labels]
     rows = np.arange(len(labels[0]), dtype=np.int32)
     epochs = [pd.DataFrame({"epoch": np.int16(epoch), "row": rows, "label": each}) for epoch, each in enumerate(labels)]
-    return Trained([model], labels[kept], pd.DataFrame(history.curves), pd.concat(epochs, ignore_index=True))
+    return TrainingResult([model], labels[kept], pd.DataFrame(history.curves), pd.concat(epochs, ignore_index=True))
 
 
 def save_training(
-    trained: Trained,
+    trained: TrainingResult,
     folder: Path,
     curves: Path,
     *,

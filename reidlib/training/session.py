@@ -32,7 +32,7 @@ def session(
     Raises:
         SystemExit: 128 + the signal's number where the run was asked to stop, which DVC takes for a failed stage.
     """
-    code, compute = loaded_code(), params["compute"]
+    code, compute = code_files(), params["compute"]
     values = {**params, "compute": [compute["precision"], compute["compile"]]}  # the rest changes no result
     with connect() as world:
         mark = world.on_first(lambda: fingerprint([*dict.fromkeys(inputs), *code], values))
@@ -46,7 +46,7 @@ def session(
                 sys.exit(128 + stopped.signal)
 
 
-def loaded_code() -> list[Path]:
+def code_files() -> list[Path]:
     """Return the files of this project's modules that this process has loaded, without those that only refuse."""
     modules = {
         name: module.__file__

@@ -3,14 +3,14 @@
 import pytest
 import yaml
 
-from reidlib.commands.compose import composed, main
+from reidlib.commands.compose import compose_values, main
 
 
 def test_params_are_what_conf_composes_to(tmp_path, capsys):
     path = tmp_path / "params.yaml"
     main(["dataset=market1501", "train_inter.epochs=7"], path=path)
     values = yaml.safe_load(path.read_text())
-    assert values == composed(["dataset=market1501", "train_inter.epochs=7"])
+    assert values == compose_values(["dataset=market1501", "train_inter.epochs=7"])
     assert values["train_inter"]["epochs"] == 7 and values["dataset"]["name"] == "market1501"
     assert f"wrote {path}: dataset market1501; now: dvc repro" in capsys.readouterr().out
 

@@ -43,9 +43,7 @@ def test_a_source_follows_with_its_identities_and_cameras_of_its_own(tmp_path, t
     np.testing.assert_array_equal(cameras, [0, 1, 0, 2, 3, 4, 2])
     np.testing.assert_array_equal(identities, [7, 7, 5, -1])
     assert (images.dtype, cameras.dtype, identities.dtype) == (np.uint8, np.int16, np.int32)
-    _, cameras, _ = with_source(
-        open_split(training, camera_labels=False), *paths, name="other"
-    )
+    _, cameras, _ = with_source(open_split(training, camera_labels=False), *paths, name="other")
     np.testing.assert_array_equal(cameras, [0] * 7)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from reidlib.losses.camera_adversary import CameraAdversary, reversed_gradient
+from reidlib.losses.camera_adversary import CameraAdversary, reverse_gradient
 from reidlib.losses.total import TotalLoss
 
 CAMERAS = [0, 1, 2, 0, 1, 2, 0, 1]
@@ -25,11 +25,11 @@ def begun(make_start, cameras=CAMERAS, **settings):
 
 def test_reversal_returns_the_features_and_the_negated_gradient():
     features = random(4, 3, dtype=torch.float64).requires_grad_()
-    assert torch.equal(reversed_gradient(features, 0.5), features)
+    assert torch.equal(reverse_gradient(features, 0.5), features)
     # twice reversed, at strengths 1/2 and 2, is the identity, whose gradient can be checked by differences
-    twice = lambda values: (reversed_gradient(reversed_gradient(values, 0.5), 2.0) ** 3).sum()  # noqa: E731
+    twice = lambda values: (reverse_gradient(reverse_gradient(values, 0.5), 2.0) ** 3).sum()  # noqa: E731
     assert torch.autograd.gradcheck(twice, features)
-    (slope,) = torch.autograd.grad((reversed_gradient(features, 0.5) ** 3).sum(), features)
+    (slope,) = torch.autograd.grad((reverse_gradient(features, 0.5) ** 3).sum(), features)
     torch.testing.assert_close(slope, -0.5 * 3 * features.detach() ** 2)
 
 

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from reidlib.labels.centres import class_cameras, cluster_centres
 from reidlib.losses.centres import move_centres, plan_rounds
 from tests.training.oracles import move_one_by_one, unit
 
@@ -67,14 +66,6 @@ def test_plan_has_every_sample_once_and_each_label_at_most_once_a_round(labels):
         start += count
 
 
-def test_centres_are_normalised_means_and_outliers_are_left_out():
-    embeddings = unit(30, 8, 0).numpy()
-    labels = np.array([-1, 2, 0, 1, 0] * 6)
-    means = np.stack([embeddings[labels == c].mean(axis=0) for c in range(3)])
-    expected = means / np.linalg.norm(means, axis=1, keepdims=True)
-    np.testing.assert_allclose(cluster_centres(embeddings, labels), expected, atol=1e-6)
-
-
 def test_moving_leaves_features_and_other_clusters_alone():
     centres, features = unit(5, 8, 0), unit(3, 8, 1).requires_grad_()
     before, copy = centres.clone(), features.detach().clone()
@@ -85,26 +76,7 @@ def test_moving_leaves_features_and_other_clusters_alone():
     torch.testing.assert_close(centres.norm(dim=1), torch.ones(5))
 
 
-def test_cameras_of_clusters():
-    labels = np.array([0, 0, 1, 2, -1, 2])
-    assert class_cameras(labels, np.array([3, 3, 3, 5, 5, 5], np.int16)).tolist() == [3, 3, 5]
-    with pytest.raises(ValueError, match=r"cluster 0 is on cameras \[0, 1\]"):
-        class_cameras(np.zeros(4, int), np.array([0, 0, 1, 1]))
-
-
 @pytest.mark.parametrize("labels", [[0, -1], [5]])
 def test_labels_without_a_cluster_are_refused(labels):
     with pytest.raises(ValueError, match=r"labels 0\.\.4"):
         move_centres(unit(5, 8, 0), unit(len(labels), 8, 1), np.array(labels), momentum=0.5)
-
-
-def test_bad_beginnings_are_refused():
-    embeddings = unit(4, 8, 0).numpy()
-    with pytest.raises(ValueError, match="at least one cluster"):
-        cluster_centres(embeddings, np.full(4, -1))
-    with pytest.raises(ValueError, match="cluster 1 has no member"):
-        cluster_centres(embeddings, np.array([0, 0, 2, -1]))
-    with pytest.raises(ValueError, match="norm"):
-        cluster_centres(embeddings * 0, np.zeros(4, int))
-    with pytest.raises(ValueError, match="norm"):
-        cluster_centres(embeddings * np.float32("nan"), np.zeros(4, int))

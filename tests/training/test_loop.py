@@ -13,7 +13,7 @@ from reidlib.training.intra import Inside, train_inside, train_shared
 from reidlib.training.loop import train
 from reidlib.training.phases import LocalLabeller
 from reidlib.training.plan import IntraStage
-from reidlib.training.results import trained_by
+from reidlib.training.results import training_result
 from tests.training.plans import BATCHES, GLOBAL, LOCAL, fixed_phase, settings_of, small
 
 
@@ -41,7 +41,7 @@ def test_training_lowers_the_loss_and_steps_the_learning_rate(crops):
     settings = settings_of(epochs=3, iterations=10, decay_at=[2])
     phases = fixed_phase(people, clusters_per_batch=8, images_per_cluster=4)
     history = train(model, images, cameras, phases=phases, settings=settings)
-    trained = trained_by(model, history)
+    trained = training_result(model, history)
     curves, table = trained.curves, trained.epochs
     assert curves["loss"].iloc[-1] < 0.7 * curves["loss"].iloc[0]
     np.testing.assert_allclose(curves["learning_rate"], [1e-3, 1e-3, 1e-4])

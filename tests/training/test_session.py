@@ -11,8 +11,8 @@ import stages
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import stages.train_inter
-from reidlib.training.session import loaded_code
-print(*(path.relative_to({root!r}) for path in loaded_code()), sep="\\n")
+from reidlib.training.session import code_files
+print(*(path.relative_to({root!r}) for path in code_files()), sep="\\n")
 """
 
 
