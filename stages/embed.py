@@ -16,24 +16,24 @@ def main(*, train: Path, query: Path, gallery: Path, features: Path, intra: Path
     """Embed train, query and gallery by the initial features, the network(s) of train_intra, and the final network."""
     params = load_params("embed", "extract.batch_size", "extract.descriptor")
     values = arguments(params["embed"], of=embed_together, where="embed")
-    known, networks = {("train", "initial"): features / "train.npy"}, {"inter": load_embedders(inter)}
+    networks = {"initial": [load_embedder(features / "model.safetensors").to(device())], "inter": load_embedders(inter)}
+    known = {("train", "initial"): features / "train.npy"}  # the stages before have embedded what they train on
     if (intra / "train.npy").is_file():
         networks["intra"] = load_embedders(intra)
         known |= {} if values["flip"] else {("train", "intra"): intra / "train.npy"}
-    initial = load_embedder(features / "model.safetensors").to(device())
     splits = {"train": open_split(train), "query": open_split(query), "gallery": open_split(gallery)}
     with atomic_folder(embeddings) as folder:
         for name, split in splits.items():
             write_rows(folder / name, split.rows)
-            for network in ("initial", *networks):
+            for network, models in networks.items():
                 path = folder / name / f"{network}.npy"
                 if (name, network) in known:
                     write_array(path, open_array(known[name, network]))
                 elif network == "initial":
-                    write_array(path, initial_embeddings(initial, split.images, **params["extract"]))
+                    write_array(path, initial_embeddings(models[0], split.images, **params["extract"]))
                 else:
-                    write_array(path, embed_together(networks[network], split.images, **values))
-    write_metrics(metrics, {"images": sum(map(len, splits.values())), "networks": 1 + len(networks)})
+                    write_array(path, embed_together(models, split.images, **values))
+    write_metrics(metrics, {"images": sum(map(len, splits.values())), "networks": len(networks)})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from reidlib.settings import load_params
 from reidlib.tables import open_embeddings, write_metrics
 from reidlib.training import loop
 from reidlib.training.phases import read_across
-from reidlib.training.results import save_training, training_result
+from reidlib.training.results import save_history
 from reidlib.training.session import session
 from stages import run_in_processes
 
@@ -26,14 +26,14 @@ def main(*, train: Path, features: Path, intra: Path, labels: Path, teacher: Pat
     images, cameras, people = with_source(split, source_images, source_identities, name=params["source"]["name"])
     phases, settings, start_from = read_across(params, first, local, split.cameras, people)
     start = {"intra": intra / "model_0.safetensors", "initial": features / "model.safetensors"}[start_from]
-    model, taught = load_embedder(start), open_embeddings(teacher, images=len(split))
+    model = load_embedder(start)
+    taught = open_embeddings(teacher, images=len(split))
     inputs = [train, features, intra, labels, teacher, source_images, source_identities]
     with session(scratch, inputs=inputs, params=params, check=check_file) as (world, saved):
         history = loop.train(model, images, cameras, phases=phases, settings=settings, world=world, checkpoints=saved,
                              teacher=taught)  # fmt: skip
         if world.first:
-            save_training(training_result(model, history, images=len(split)), inter, curves, images=split.ids)
-            write_metrics(metrics, history.curves[-1])
+            write_metrics(metrics, save_history(model, history, inter, curves, images=split.ids))
 
 
 if __name__ == "__main__":

@@ -53,6 +53,17 @@ def training_result(model: Embedder, history: History, *, kept: int = -1, images
     return TrainingResult([model], labels[kept], pd.DataFrame(history.curves), pd.concat(epochs, ignore_index=True))
 
 
+def save_history(
+    model: Embedder, history: History, folder: Path, curves: Path, *, images: pd.Series
+) -> dict[str, float]:
+    """Write what the run of one network leaves of the images of these ids, and return its last epoch's measures.
+
+    They are the first of the images it was trained on; what is written, see `save_training`.
+    """
+    save_training(training_result(model, history, images=len(images)), folder, curves, images=images)
+    return history.curves[-1]
+
+
 def save_training(
     trained: TrainingResult,
     folder: Path,
