@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import real
 from reidlib.check import check_params
-from reidlib.commands.compose import composed
+from reidlib.commands.compose import compose_values
 
 BOUND = {"set": "pku", "backbone": "mobilenetv2", "recipe": "supervised", "seed": 1, "steps": 720}
 BOUND |= {"initial_mAP": 10.0, "inter_mAP": 50.0}
@@ -42,7 +42,7 @@ def test_steps_that_epochs_cannot_share_are_refused():
 def test_values_of_a_set_fit_the_pipeline(name):
     for recipe in ("supervised", "iids"):
         job = {"set": name, "backbone": "efficientnet_lite0", "recipe": recipe, "seed": 2, "steps": 720}
-        values = composed(real.overrides(job))
+        values = compose_values(real.overrides(job))
         check_params(values)
         batch = values["train_inter"]["clusters_per_batch"] * values["train_inter"]["images_per_cluster"]
         assert (batch, values["seed"], values["extract"]["weights"]) == (32, 2, "efficientnet_lite0.pth")
