@@ -38,7 +38,7 @@ def train(
     settings: Settings,
     world: World = ALONE,
     checkpoints: Checkpoints | None = None,
-    teacher: Float[np.ndarray, "n width"] | None = None,
+    teacher: Float[np.ndarray, "own width"] | None = None,
 ) -> History:
     """Train a model in place on labels that are made anew each epoch from its own embeddings.
 
