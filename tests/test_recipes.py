@@ -63,7 +63,8 @@ def unzipped(repository, tmp_path, monkeypatch):
     (tmp_path / "data/weights").mkdir()
     (tmp_path / "metrics").mkdir()
     (tmp_path / "data/synthetic/images").symlink_to(repository / "data/synthetic/images")
-    shutil.copy(repository / "data/synthetic/identities.parquet", tmp_path / "data/synthetic")
+    for name in ("identities", "names"):
+        shutil.copy(repository / f"data/synthetic/{name}.parquet", tmp_path / "data/synthetic")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -2,6 +2,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import stages
 
@@ -28,10 +29,28 @@ def test_an_expected_error_is_one_message(monkeypatch, error):
     assert str(caught.value).startswith(f"error: {error}\n(test_command_line.py:")
 
 
-def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee documentation"),
+     RuntimeError("[enforce fail at alloc_cpu.cpp:116] DefaultCPUAllocator: not enough memory: you tried to")],
+)  # fmt: skip
+def test_too_little_memory_is_answered_with_what_needs_less(monkeypatch, error):
     def main(*, raw: Path) -> None:
-        raise KeyError("bug")
+        raise error
 
     monkeypatch.setattr(sys, "argv", ["stage", "--raw", "a"])
-    with pytest.raises(KeyError):
+    with pytest.raises(SystemExit) as caught:
+        stages.run(main)
+    message = str(caught.value)
+    assert message.startswith("error: not enough memory (") and "\n" not in message
+    assert all(key in message for key in ("train_inter.clusters_per_batch", "extract.batch_size", "embed.batch_size"))
+
+
+@pytest.mark.parametrize("error", [KeyError("bug"), RuntimeError("mat1 and mat2 shapes cannot be multiplied")])
+def test_an_error_of_ours_keeps_its_traceback(monkeypatch, error):
+    def main(*, raw: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["stage", "--raw", "a"])
+    with pytest.raises(type(error)):
         stages.run(main)
