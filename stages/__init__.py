@@ -37,7 +37,7 @@ def run(main: Callable[..., None]) -> None:
     try:
         main(**vars(parser.parse_args()))
     except (MemoryError, RuntimeError) as error:
-        if not re.search("out of memory|not enough memory", f"{type(error).__name__} {error}".lower()):
+        if not isinstance(error, MemoryError) and not re.search("(out of|not enough) memory", str(error)):
             raise
         sys.exit("error: " + NO_MEMORY.format(error=str(error).partition("\n")[0][:200] or type(error).__name__))
     except (ValueError, OSError) as error:
