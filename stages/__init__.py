@@ -33,6 +33,7 @@ def run(main: Callable[..., None]) -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     for name in inspect.signature(main).parameters:
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True)
+    _tell_of_other_archives()
     faulthandler.enable()  # a file cut short under its reader kills the process: then at least the line is told
     try:
         main(**vars(parser.parse_args()))
@@ -43,6 +44,22 @@ def run(main: Callable[..., None]) -> None:
     except (ValueError, OSError) as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         sys.exit(f"error: {error}\n({Path(frame.filename).name}:{frame.lineno})")
+
+
+def _tell_of_other_archives() -> None:
+    """Say where the demo's set is run beside archives of the user's: an experiment that did not repeat its dataset."""
+    line = re.search(r"^dataset:\n(?:  .*\n)*?  name: (\S+)", _text(Path("params.yaml")), re.MULTILINE)
+    others = sorted({path.parts[1] for path in Path("data").glob("*/raw/*")} - {"synthetic"})
+    if line and line[1] == "synthetic" and others:
+        print(
+            f"note: dataset synthetic, while archives lie in {', '.join(f'data/{name}/raw' for name in others)}: an "
+            f"experiment composes its values anew, so that every -S must be said again (-S dataset={others[0]} …)",
+            flush=True,
+        )
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def run_in_processes(main: Callable[..., None]) -> None:
