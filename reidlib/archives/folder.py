@@ -77,7 +77,7 @@ def _notes(contents: Contents, places: Sequence[Place], identities: Mapping[str,
     if not any(number > 0 for number in identities.values()):
         found = likely_lists(contents)
         meant = f"; not read as such: {listed(found)}. It is called identities.csv and lies beside the cameras' folders"
-        notes.append(f"no identity is known: mAP cannot be{meant if found else ''}")
+        notes.append(f"no identity is known: mAP will not be{meant if found else ''}")
     return notes
 
 
