@@ -3,13 +3,14 @@
     python -m benchmarks.fuzz [--images 10000] [--seed 0]
 
 Whole files (JPEG: baseline, progressive, grey, CMYK, with EXIF, with restart marks; PNG: RGB, alpha, palette, grey, 1
-and 16 bits; zip, tar, tar.gz; rows.parquet; pixels.npy) are damaged in one to four places: a bit turned, bytes set, cut
-out, doubled, made random, made huge, swapped, the end cut off. Another process reads them, so that a crash or a hang
-(ten seconds) is seen and counted. Two thirds of the images are JPEGs. Writes benchmarks/results/fuzz.md.
+and 16 bits; the other formats that are read, RGB and grey; zip, tar, tar.gz; rows.parquet; pixels.npy) are damaged in
+one to four places: a bit turned, bytes set, cut out, doubled, made random, made huge, swapped, the end cut off. Another
+process reads them, so that a crash or a hang (ten seconds) is seen and counted. Two thirds of the images are JPEGs.
+Writes benchmarks/results/fuzz.md.
 
 What "right" means. Of PNG, zip, tar.gz and parquet, what is accepted must be what was saved, pixel for pixel and byte
-for byte. JPEG, tar and npy carry no checksum: what is accepted must be what libjpeg makes of the same bytes, or the
-bytes that are there, in the right shape. Those that come out as before the damage are counted apart.
+for byte. JPEG, the other formats, tar and npy carry no checksum: what is accepted must be what Pillow makes of the same
+bytes, or the bytes that are there, in the right shape. Those that come out as before the damage are counted apart.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import traceback
 import zipfile
 from collections import Counter
 from collections.abc import Callable
-from contextlib import chdir
+from contextlib import chdir, suppress
 from datetime import date
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageOps
 
 from reidlib.archives.archive import list_archive, read_members
 from reidlib.archives.decode import decode
@@ -85,6 +86,8 @@ def whole_images(kind: str) -> list[bytes]:
 
     if kind == "PNG":
         return [saved(picture.convert(mode)) for mode in ("RGB", "RGBA", "P", "L", "1")] + [saved(deep)]
+    if kind != "JPEG":
+        return [saved(picture), saved(picture.convert("L"))]
     options = ({}, {"progressive": True}, {"exif": exif}, {"restart_marker_blocks": 2}, {"subsampling": 0})
     return [saved(picture, **some) for some in options] + [saved(picture.convert(mode)) for mode in ("L", "CMYK")]
 
@@ -116,14 +119,16 @@ def whole_tables(kind: str) -> list[bytes]:
 
 
 def read_image(kind: str, data: bytes, whole: bytes) -> str:
-    """Decode; hold what is accepted against the undamaged image, and a JPEG against libjpeg's own way."""
+    """Decode; hold what is accepted against the undamaged image, and all but a PNG against Pillow's own way."""
     found = decode(data, **SIZE, max_megapixels=10.0)
     if np.array_equal(found, decode(whole, **SIZE, max_megapixels=10.0)):
         return SAME
     if kind == "PNG":
         return SILENT
-    plain = Image.open(io.BytesIO(data), formats=["JPEG"]).convert("RGB")
-    expected = plain.resize((SIZE["width_px"], SIZE["height_px"]), Image.Resampling.BILINEAR)
+    plain = Image.open(io.BytesIO(data), formats=[kind])
+    with suppress(Exception):  # EXIF data too damaged to say how to turn it
+        plain = ImageOps.exif_transpose(plain)
+    expected = plain.convert("RGB").resize((SIZE["width_px"], SIZE["height_px"]), Image.Resampling.BILINEAR)
     return OTHER if np.array_equal(found, np.asarray(expected)) else SILENT
 
 
@@ -167,6 +172,7 @@ KINDS: dict[str, tuple[float, Make, Read]] = {
     "tar.gz": (0.2, whole_archives, read_archive),
     ROWS_FILE: (0.2, whole_tables, read_parquet),
     PIXELS_FILE: (0.2, whole_tables, read_array),
+    **dict.fromkeys(("WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000"), (0.05, whole_images, read_image)),
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reidlib.archives.decode import decode
+from reidlib.archives.decode import KIND_BYTES, decode, picture_kind, read_picture
 
 SIZE = {"height_px": 16, "width_px": 8}
 
@@ -63,17 +63,77 @@ def test_alpha_is_dropped_not_composited() -> None:
     assert (small(saved(palette, "PNG", transparency=bytes([0, 0]))) == 200).all()
 
 
-def test_exif_orientation_is_left_alone(make_image) -> None:
-    image = Image.open(io.BytesIO(make_image(5, "PNG")))
+# EXIF's orientation -> where the first row and the first column of what is stored belong [EXIF 2.3, tag 0x0112]
+UPRIGHT = {
+    1: lambda stored: stored,
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.swapaxes(0, 1),
+    6: lambda stored: stored.swapaxes(0, 1)[:, ::-1],
+    7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
+    8: lambda stored: stored.swapaxes(0, 1)[::-1],
+}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "JPEG"])
+@pytest.mark.parametrize("orientation", [*UPRIGHT, 0, 9])
+def test_a_picture_is_turned_as_its_exif_says(kind: str, orientation: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
     exif = Image.Exif()
-    exif[0x0112] = 6  # "turn me by 90 degrees"
-    turned, plain = saved(image, "JPEG", exif=exif), saved(image, "JPEG")
-    np.testing.assert_array_equal(small(turned), small(plain))
+    exif[0x0112] = orientation
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "JPEG" else {}
+    stored = read_picture(saved(Image.fromarray(pixels), kind, **options))
+    assert kind == "JPEG" or np.array_equal(stored, pixels)
+    turned = saved(Image.fromarray(pixels), kind, exif=exif, **options)
+    expected = UPRIGHT.get(orientation, UPRIGHT[1])(stored)
+    np.testing.assert_array_equal(read_picture(turned), expected)
+    resized = Image.fromarray(np.ascontiguousarray(expected)).resize((8, 16), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(small(turned), np.asarray(resized))
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", b"RIFF....WEBPVP8 ", b"GIF89a"])
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_broken_exif_turns_nothing(make_image) -> None:
+    image = Image.open(io.BytesIO(make_image(5, "PNG")))
+    plain = saved(image, "JPEG")
+    for broken in (b"Exif\0\0MM\0*\0\0\0", b"Exif\0\0nonsense", b"Exif\0\0MM\0*\xff\xff\xff\xff"):
+        np.testing.assert_array_equal(small(saved(image, "JPEG", exif=broken)), small(plain))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000"])
+def test_a_picture_is_known_by_its_content(make_image, kind: str) -> None:
+    image = Image.open(io.BytesIO(make_image(4, "PNG"))).convert("L")
+    lossless = {"WEBP": {"lossless": True}, "AVIF": {"quality": 100}}.get(kind, {})
+    data = saved(image, kind, **lossless)
+    plain = Image.open(io.BytesIO(data)).convert("RGB")
+    assert (picture_kind(data[:KIND_BYTES]) or "").replace(" ", "").upper() == kind
+    np.testing.assert_array_equal(read_picture(data), np.asarray(plain))
+    assert np.abs(read_picture(data).astype(int) - np.asarray(image.convert("RGB"))).max() <= 3
+
+
+def test_of_a_moving_picture_the_first_frame_is_read() -> None:
+    first, second = (Image.fromarray(np.full((16, 8, 3), grey, np.uint8)) for grey in (10, 200))
+    for kind in ("GIF", "PNG", "TIFF"):
+        assert (small(saved(first, kind, save_all=True, append_images=[second])) == 10).all()
+
+
+def test_a_format_that_is_not_read_is_named() -> None:
+    for data, name in (
+        (b"\0\0\0\x18ftypheic" + bytes(20), "HEIC"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"8BPS\0\1", "PSD"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}, a format that is not read"):
+            small(data)
+    with pytest.raises(ValueError, match="32-bit grey, whose range nobody knows"):
+        small(saved(Image.fromarray(np.full((4, 4), 70_000, np.int32)), "TIFF"))
+    with pytest.raises(ValueError, match="fractions, whose range nobody knows"):
+        small(saved(Image.fromarray(np.full((4, 4), 0.5, np.float32)), "TIFF"))
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"RIFF....WAVEfmt ", b"path,identity", b"BMW drives away, slowly"])
 def test_other_content_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match=rf"neither JPEG nor PNG \({len(data)} bytes"):
+    with pytest.raises(ValueError, match=rf"no picture of a format that is read \({len(data)} bytes"):
         small(data)
 
 
@@ -94,7 +154,7 @@ def test_a_png_with_any_bit_turned_is_refused(make_image) -> None:
     for place in np.random.default_rng(0).integers(0, len(whole), 200):
         data = bytearray(whole)
         data[place] ^= 1 << int(place) % 8
-        with pytest.raises(ValueError, match=r"neither JPEG nor PNG|cannot be decoded"):
+        with pytest.raises(ValueError, match=r"no picture of a format that is read|cannot be decoded"):
             small(bytes(data))
     np.testing.assert_array_equal(small(whole + b"behind the end"), small(whole))
 
