@@ -4,6 +4,7 @@ After training::
 
     model = reidlib.load("model.safetensors")
     vectors = model.embed(["one.jpg", "another.png"])
+    answers = reidlib.Gallery("gallery").search(vectors)
 
 The map, in import order. A room (a line's word) may import the rooms below it; rooms of one line do not import each
 other. What lies in one room runs again together when it is edited.
@@ -27,15 +28,20 @@ other. What lies in one room runs again together when it is edited.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reidlib.gallery.gallery import Gallery as Gallery
     from reidlib.gallery.model import Model as Model
     from reidlib.gallery.model import load as load
 
 __version__ = "0.1.0"
-__all__ = ["Model", "__version__", "load"]
+__all__ = ["Gallery", "Model", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: torch takes seconds, which a command's help does without."""
+    if name == "Gallery":
+        from reidlib.gallery.gallery import Gallery
+
+        return Gallery
     if name in ("Model", "load"):
         from reidlib.gallery import model
 

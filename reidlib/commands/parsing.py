@@ -4,7 +4,10 @@ import argparse
 import sys
 import textwrap
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from reidlib.gallery.model import Model
 
 
 def program() -> str:
@@ -33,3 +36,17 @@ def add_model(parser: argparse.ArgumentParser, *, default: Path | None = Path("m
 def on_bad_picture(chosen: argparse.Namespace) -> Literal["error", "skip"]:
     """Return what --skip-bad says."""
     return "skip" if chosen.skip_bad else "error"
+
+
+def open_model(gallery: Path, chosen: argparse.Namespace) -> "Model":
+    """Open the model of --model, or that of the gallery, or model.safetensors of the working directory."""
+    from reidlib.gallery.model import load
+    from reidlib.gallery.store import MANIFEST, read_manifest
+
+    path = chosen.model
+    if path is None and (gallery / MANIFEST).is_file():
+        manifest = read_manifest(gallery)
+        path = Path(manifest.model_file)
+        if not path.is_file():
+            raise ValueError(f"{gallery}: its model {manifest.model} is not at {path} any more; say where: --model")
+    return load(path or "model.safetensors", device=chosen.device)

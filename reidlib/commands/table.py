@@ -1,14 +1,22 @@
-"""The table of sub-commands, and the call of one: ``reidlib embed|show|compare|compose|doctor …``."""
+"""The table of sub-commands, and the call of one: ``reidlib index crops/``."""
 
 import sys
 import warnings
 from collections.abc import Sequence
 
 from reidlib import __version__
-from reidlib.commands import compare, compose, doctor, embed, show
+from reidlib.commands import compare, compose, doctor, embed, index, search, show
 from reidlib.commands.parsing import command_parser, program
 
-COMMANDS = {"embed": embed, "show": show, "compare": compare, "compose": compose, "doctor": doctor}
+COMMANDS = {
+    "embed": embed,
+    "index": index,
+    "search": search,
+    "show": show,
+    "compare": compare,
+    "compose": compose,
+    "doctor": doctor,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

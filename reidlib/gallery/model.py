@@ -1,5 +1,6 @@
 """A trained model as its users have it: pictures in, vectors out."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,11 +47,13 @@ class Model:
         embedder: in evaluation mode.
         description: of the file: architecture, preprocessing, training, calibration.
         name: of the file, without its ending; the recipe and dataset that trained it where the file tells them.
+        file: where it lay.
     """
 
     embedder: Embedder
     description: Description
     name: str
+    file: Path | None = None
 
     @property
     def dimension(self) -> int:
@@ -155,13 +158,11 @@ def load(path: str | Path, *, device: str | None = None, size_px: tuple[int, int
     where = default_device() if device is None else torch.device(device)
     facts = description.training
     trained = f" ({facts['recipe']} on {facts['dataset']})" if {"recipe", "dataset"} <= facts.keys() else ""
-    return Model(embedder.to(where), description, f"{path.stem}{trained}")
+    return Model(embedder.to(where), description, f"{path.stem}{trained}", path.absolute())
 
 
 def _tell(pictures: Sequence[Picture], problems: dict[int, str], on_bad_picture: OnBadPicture) -> None:
     """Raise or warn of pictures that could not be read."""
-    import warnings
-
     if not pictures:
         raise ValueError("expected pictures to embed, found none")
     if not problems:

@@ -10,19 +10,21 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from reidlib.archives.decode import decode
+from reidlib.archives.decode import KIND_BYTES, decode, picture_kind
 from reidlib.progress import in_parallel
 
 Picture = str | Path | Image.Image | np.ndarray
 Pixels = UInt8[np.ndarray, "height_px width_px 3"]
 
-ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".heic", ".ppm")
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff", ".jp2", ".ppm", ".heic")
 MAX_MEGAPIXELS = 50.0  # as unzip.max_megapixels
 AHEAD = 8  # pictures read ahead for each thread
 
 
 def picture_files(place: Path) -> list[Path]:
-    """Return the file itself, or the files below a folder whose names end like a picture's, sorted; no hidden ones.
+    """Return the file itself, or the pictures below a folder, sorted; no hidden ones.
+
+    Those are files that begin like a picture, or whose names end like one's, so that a broken one is told of.
 
     Raises:
         ValueError: where there is no such file or folder, or none in it.
@@ -34,9 +36,9 @@ def picture_files(place: Path) -> list[Path]:
     found = sorted(
         path
         for path in place.rglob("*")
-        if path.suffix.lower() in ENDINGS
-        and not any(part.startswith(".") for part in path.relative_to(place).parts)
+        if not any(part.startswith(".") for part in path.relative_to(place).parts)
         and path.is_file()
+        and (path.suffix.lower() in ENDINGS or _begins_like_a_picture(path))
     )
     if not found:
         raise ValueError(f"{place}: expected pictures ({', '.join(ENDINGS[:5])}, …) in it or below, found none")
@@ -45,7 +47,7 @@ def picture_files(place: Path) -> list[Path]:
 
 def files_of(places: Iterable[Path]) -> list[Path]:
     """Return the pictures of files and folders, each once; see `picture_files`."""
-    return list(dict.fromkeys(path for place in places for path in picture_files(place)))
+    return list({path.absolute(): path for place in places for path in picture_files(place)}.values())
 
 
 def list_pictures(pictures: Picture | Sequence[Picture]) -> list[Picture]:
@@ -86,6 +88,10 @@ def read_picture(picture: Picture, *, size_px: tuple[int, int], max_megapixels: 
             raise ValueError(f"cannot be read ({error.strerror})") from error
         return decode(data, height_px=height, width_px=width, max_megapixels=max_megapixels)
     image = _of_array(picture) if isinstance(picture, np.ndarray) else ImageOps.exif_transpose(picture)
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(
+            f"expected a PIL image of 8 bits, found mode {image.mode}, whose range nobody knows; convert it"
+        )
     if image.width * image.height > max_megapixels * 1e6:
         raise ValueError(f"{image.width} x {image.height} pixels, over {max_megapixels:g} megapixels")
     return np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
@@ -103,6 +109,14 @@ def _read(picture: Picture, *, size_px: tuple[int, int]) -> Pixels | ValueError:
         return read_picture(picture, size_px=size_px)
     except ValueError as error:
         return error
+
+
+def _begins_like_a_picture(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return picture_kind(file.read(KIND_BYTES)) is not None
+    except OSError:
+        return False
 
 
 def _of_array(array: np.ndarray) -> Image.Image:
