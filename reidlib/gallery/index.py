@@ -110,11 +110,11 @@ def build_index(
         path: the file to write.
         kind: of faiss.
         recall: what is wished for; the search is widened until it is reached, or the widest is.
-        lists: of IVF; 4 √n without.
+        lists: of IVF; 4 √n without, or as many as there are rows to train.
         truth: the exact search: rows of the nearest vectors of each query, nearest first.
     """
     faiss = _faiss()
-    lists = min(len(vectors), lists or max(1, int(4 * len(vectors) ** 0.5)))
+    lists = lists or max(1, min(int(4 * len(vectors) ** 0.5), len(vectors) // SAMPLES))
     library = _ivf(vectors, lists) if kind == "ivf" else _hnsw(vectors.shape[1])
     for start in progress(range(0, len(vectors), BLOCK), "indexing"):
         block = np.asarray(vectors[start : start + BLOCK])

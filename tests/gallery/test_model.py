@@ -15,7 +15,7 @@ from reidlib.gallery.model import load
 from reidlib.gallery.pictures import picture_files
 from reidlib.models.description import Description, read_description
 from reidlib.models.embedder import load_embedder, new_embedder, save_embedder
-from tests.gallery.conftest import SMALL
+from tests.crops import SMALL
 
 
 def one_at_a_time(model_file, files):
