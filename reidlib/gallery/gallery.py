@@ -19,8 +19,8 @@ from jaxtyping import Float32, Float64, Int64, Integer
 from reidlib.gallery.changes import Added, IndexChoice, add_pictures, change_index, check_model, remove_rows
 from reidlib.gallery.index import INDEX_FILE, Index, open_index
 from reidlib.gallery.model import Model, OnBadPicture, load
-from reidlib.gallery.pictures import Picture, list_pictures
-from reidlib.gallery.rows import KNOWN, complete, filtered, row_numbers, rows_of_pictures, seconds, tracklet_groups
+from reidlib.gallery.pictures import Picture
+from reidlib.gallery.rows import KNOWN, filtered, row_numbers, seconds, tracklet_groups
 from reidlib.gallery.search import EXACT_UP_TO, Among, Nearest, nearest_rows
 from reidlib.gallery.store import Manifest, Stored, open_store, writing
 
@@ -62,7 +62,7 @@ class Gallery:
         index: IndexChoice = "auto",
     ) -> "Gallery":
         """Make a gallery of pictures, or add them to the one that is there; arguments as in `add`."""
-        _add(Path(folder), model, pictures, rows=rows, on_bad_picture=on_bad_picture, index=index)
+        add_pictures(Path(folder), pictures, rows, model=model, on_bad_picture=on_bad_picture, index=index)
         return cls(folder, model=model)
 
     def __len__(self) -> int:
@@ -127,7 +127,7 @@ class Gallery:
             ValueError: pictures that cannot be read, pictures without paths and rows.
             OSError: another process writes to the gallery; no room or no right to.
         """
-        added = _add(self.folder, self.model, pictures, rows=rows, on_bad_picture=on_bad_picture, index=index)
+        added = add_pictures(self.folder, pictures, rows, model=self.model, on_bad_picture=on_bad_picture, index=index)
         self._open()
         return added
 
@@ -247,17 +247,3 @@ class Gallery:
             "row": rows,
         }
         return pd.DataFrame(found | {name: self._table[name].array.take(rows) for name in ("path", *KNOWN)})
-
-
-def _add(
-    folder: Path,
-    model: Model,
-    pictures: Picture | Sequence[Picture],
-    *,
-    rows: pd.DataFrame | None,
-    on_bad_picture: OnBadPicture,
-    index: IndexChoice,
-) -> Added:
-    listing = list_pictures(pictures)
-    known = complete(rows_of_pictures(listing, pictures) if rows is None else rows)
-    return add_pictures(folder, listing, known, model=model, on_bad_picture=on_bad_picture, index=index)
