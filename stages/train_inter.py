@@ -19,8 +19,8 @@ from stages import run_in_processes
 def main(*, train: Path, features: Path, intra: Path, labels: Path, teacher: Path, source_images: Path,
          source_identities: Path, scratch: Path, inter: Path, curves: Path, metrics: Path) -> None:  # fmt: skip
     """Train across cameras on global labels, clustered and refined anew each epoch."""
-    params = load_params("seed", "dataset.camera_labels", "augment", "cluster", "compute", "refine", "source.name",
-                         "train_inter", "train_intra")  # fmt: skip
+    params = load_params("name", "seed", "dataset.camera_labels", "dataset.name", "augment", "cluster", "compute",
+                         "refine", "source.name", "train_inter", "train_intra")  # fmt: skip
     split = open_training(train, camera_labels=params["dataset"]["camera_labels"])
     first, local = read_labels(labels, images=split.ids), read_labels(intra / "labels.parquet", images=split.ids)
     images, cameras, people = with_source(split, source_images, source_identities, name=params["source"]["name"])
@@ -33,7 +33,7 @@ def main(*, train: Path, features: Path, intra: Path, labels: Path, teacher: Pat
         history = loop.train(model, images, cameras, phases=phases, settings=settings, world=world, checkpoints=saved,
                              teacher=taught)  # fmt: skip
         if world.first:
-            write_metrics(metrics, save_history(model, history, inter, curves, images=split.ids))
+            write_metrics(metrics, save_history(model, history, inter, curves, split=split, params=params))
 
 
 if __name__ == "__main__":
