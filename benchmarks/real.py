@@ -266,7 +266,7 @@ def run_set(name: str, jobs: list[dict[str, Any]], *, data: Path, weights: Path)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         make_repository(folder, ["dataset=market1501"])
-        (folder / "data/market1501/raw").mkdir(parents=True)
+        (folder / "data/market1501/raw").mkdir(parents=True, exist_ok=True)
         shutil.copy(data / SETS[name]["archive"], folder / "data/market1501/raw")
         for name_of_weights in {BACKBONES[job["backbone"]][1] for job in jobs} - {None}:
             shutil.copy(weights / str(name_of_weights), folder / "data/weights")
