@@ -30,5 +30,5 @@ torture: .venv/installed ## kill and resume training 100 times (about half an ho
 	touch $@
 
 lock: ## make requirements.txt anew from pyproject.toml
-	uv pip compile --universal --generate-hashes --group dev --python-version 3.11 --no-header --no-annotate \
+	uv pip compile --universal --generate-hashes --group dev --extra pipeline --python-version 3.11 --no-header --no-annotate \
 		--quiet --upgrade pyproject.toml -o requirements.txt

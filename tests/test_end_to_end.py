@@ -16,6 +16,9 @@ import pytest
 import yaml
 from PIL import Image
 
+import reidlib
+from reidlib.archives.table import image_id
+from reidlib.images.split import read_rows
 from tests import torture
 from tests.repository import ROOT, TINY, environment, make_repository, run
 
@@ -64,6 +67,20 @@ def test_the_pipeline_writes_what_it_promises(clone):
     assert run(clone, "git", "status", "--porcelain") == ""  # artifacts are ignored, what should be committed is
     text = run(clone, sys.executable, "-m", "reidlib", "show", "metrics")
     assert "after train_inter" in text
+
+
+@pytest.mark.slow
+def test_the_model_opened_anywhere_gives_the_vectors_of_the_stage_embed(clone, tmp_path):
+    model = reidlib.load(shutil.copy(clone / "data/synthetic/inter/model.safetensors", tmp_path))
+    assert model.name == "model (icsr on synthetic)" and model.size_px == (32, 16)
+    rows = read_rows(clone / "data/synthetic/embeddings/gallery")["image"].tolist()
+    with zipfile.ZipFile(clone / "data/synthetic/raw/synthetic.zip") as archive:
+        names = [name for name in archive.namelist() if image_id(name.encode()) in rows]
+        archive.extractall(tmp_path, names)
+    expected = np.load(clone / "data/synthetic/embeddings/gallery/inter.npy")
+    found = model.embed([tmp_path / name for name in names])
+    assert len(names) == len(rows) > 5
+    np.testing.assert_allclose(found, expected[[rows.index(image_id(name.encode())) for name in names]], atol=1e-5)
 
 
 @pytest.mark.slow

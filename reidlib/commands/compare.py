@@ -1,10 +1,9 @@
-"""Runs compared over seeds: ``python -m reidlib compare --metrics inter_mAP inter_rank1 --csv comparison.csv``.
+"""Runs compared over seeds: ``reidlib compare --metrics inter_mAP inter_rank1 --csv comparison.csv``.
 
 Runs are DVC's experiments and commits, or folders that hold params.yaml and metrics/. Those that differ in nothing but
 ``seed`` are one line: number of seeds, mean ± standard deviation (n - 1) of each metric.
 """
 
-import argparse
 import json
 import re
 import warnings
@@ -18,11 +17,14 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from reidlib.commands.parsing import command_parser
 from reidlib.commands.show import read_metrics
 from reidlib.files import atomic_file
 
 HELP = "compare runs over seeds: mean ± standard deviation"
 LABEL_MEASURES = re.compile(r"([^.]+)_(clusters|outlier_share|silhouette|camera_span|images_per_cluster)")
+EXAMPLE = "reidlib compare --metrics inter_mAP inter_rank1 --csv comparison.csv"
+PIPELINE = "DVC is not installed, which knows the runs of the pipeline: pip install 'reidlib[pipeline]'"
 SHOWN = 6  # differing parameters of a run in the table; --csv has all
 
 
@@ -45,8 +47,11 @@ def dvc_runs(folder: Path, *, all_commits: bool = False) -> list[Run]:
     Raises:
         ValueError: where DVC cannot tell its experiments.
     """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
+    try:
+        from dvc.exceptions import DvcException
+        from dvc.repo import Repo
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{PIPELINE}; or name folders of runs: --runs FOLDER FOLDER") from error
 
     try:
         with Repo.open(str(folder)) as repo:
@@ -180,7 +185,7 @@ def _format(mean: float, deviation: float) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Print the comparison, and write it where that is asked for."""
-    parser = argparse.ArgumentParser(prog="python -m reidlib compare", description=HELP)
+    parser = command_parser("compare", HELP, EXAMPLE)
     parser.add_argument("--metrics", nargs="+", default=[], help="names in metrics/evaluate.json, or stage.name")
     parser.add_argument("--runs", nargs="+", type=Path, help="folders with params.yaml and metrics/, not DVC's runs")
     parser.add_argument("--all-commits", action="store_true", help="the runs of all commits, not of HEAD alone")

@@ -1,34 +1,47 @@
-"""Compose conf/ into params.yaml: ``python -m reidlib compose recipe=icsr dataset=market1501 train_inter.epochs=20``.
+"""Compose conf/ into params.yaml: ``reidlib compose recipe=icsr dataset=market1501 train_inter.epochs=20``.
 
 ``dvc exp run -S ...`` does the same by itself; this is for people who use ``dvc repro``, which takes params.yaml as it
 stands. Overrides are Hydra's: ``group=option`` or ``section.key=value``.
 """
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from reidlib.commands.parsing import command_parser
 from reidlib.files import atomic_file
 
-HELP = "compose conf/ into params.yaml: recipe=icsr dataset=market1501 train_inter.epochs=20"
+HELP = "compose conf/ into params.yaml, in the pipeline's repository"
+EXAMPLE = "reidlib compose recipe=icsr dataset=market1501 train_inter.epochs=20"
 METHODS = (  # groups whose options stand in another section: group, section, key
     ("clustering", "cluster", "method"), ("clustering", "refine", "method"), ("memory", "train_intra", "loss"),
     ("memory", "train_inter", "loss"),
 )  # fmt: skip
-CONF = Path(__file__).resolve().parents[2] / "conf"
+CONF = (
+    Path(__file__).resolve().parents[2] / "conf"
+)  # beside the library in the repository, absent where it is installed
 
 
-def compose_values(overrides: list[str], *, conf: Path = CONF) -> dict[str, Any]:
+def compose_values(overrides: list[str], *, conf: Path | None = None) -> dict[str, Any]:
     """Return conf/ composed with the overrides, as plain Python values.
 
+    Args:
+        overrides: as Hydra takes them.
+        conf: the folder; the repository's without, or that of the working directory where the library is installed.
+
     Raises:
-        ValueError: for an unknown group, option or key, with what Hydra found.
+        ValueError: for an unknown group, option or key, with what Hydra found; where there is no such folder, no Hydra.
     """
-    from hydra import compose, initialize_config_dir  # half a second that the other commands do without
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
+    conf = conf or _conf()
+    if not (conf / "config.yaml").is_file():
+        raise ValueError(f"{conf}/config.yaml: not found; clone the pipeline's repository and run this in it")
+    try:
+        from hydra import compose, initialize_config_dir  # half a second that the other commands do without
+        from hydra.errors import HydraException
+        from omegaconf import OmegaConf
+    except ModuleNotFoundError as error:
+        raise ValueError("Hydra is not installed, which composes conf/: pip install 'reidlib[pipeline]'") from error
 
     try:
         with initialize_config_dir(config_dir=str(conf), version_base=None):
@@ -40,11 +53,12 @@ def compose_values(overrides: list[str], *, conf: Path = CONF) -> dict[str, Any]
     return {str(key): value for key, value in values.items()}
 
 
-def chosen_overrides(values: Mapping[str, Any], *, conf: Path = CONF) -> list[str] | None:
+def chosen_overrides(values: Mapping[str, Any], *, conf: Path | None = None) -> list[str] | None:
     """Return the overrides that compose to these values of params.yaml; None where none were found that do.
 
     Groups first, then single values. An experiment composes params.yaml anew, so that what it does not repeat is lost.
     """
+    conf = conf or _conf()
     plain = compose_values([], conf=conf)
     groups = {"recipe": values["name"], "dataset": values["dataset"]["name"]}
     standing = {"recipe": plain["name"], "dataset": plain["dataset"]["name"]}
@@ -67,6 +81,10 @@ def chosen_overrides(values: Mapping[str, Any], *, conf: Path = CONF) -> list[st
         return None
 
 
+def _conf() -> Path:
+    return CONF if CONF.is_dir() else Path("conf").resolve()
+
+
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return every value by its dotted name; an empty mapping is one."""
     leaves: dict[str, Any] = {}
@@ -84,7 +102,7 @@ def _word(value: Any) -> str:
 
 def main(arguments: Sequence[str], *, path: Path = Path("params.yaml")) -> None:
     """Write params.yaml as DVC's own composition writes it, after checking it against the schema."""
-    parser = argparse.ArgumentParser(prog="python -m reidlib compose", description=HELP)
+    parser = command_parser("compose", HELP, EXAMPLE)
     parser.add_argument("overrides", nargs="*", help="group=option or section.key=value, as Hydra takes them")
     values = compose_values(parser.parse_args(arguments).overrides)
 

@@ -1,10 +1,10 @@
-"""What this machine lacks for the pipeline, and what to do about it: ``python -m reidlib doctor``.
+"""What this machine lacks for the pipeline, and what to do about it: ``reidlib doctor``.
 
 One line for each finding: `ok`, `note` (it works, but know this) or `missing` (the pipeline cannot run: exit code 1).
-A check that fails itself is a note, and no answer is waited for longer than three seconds.
+A check that fails itself is a note, and no answer is waited for longer than three seconds. Outside the pipeline's
+repository only what the library needs is asked.
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -16,7 +16,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from reidlib.commands.parsing import command_parser
+
 HELP = "tell what this machine has, what is missing, what to do"
+EXAMPLE = "reidlib doctor"
 Findings = Iterator[tuple[str, str]]  # ok, note or missing; and a word on it
 WAIT_SECONDS, GIB = 3.0, 2**30
 GROUPS, LIMITS = Path("/sys/fs/cgroup"), ("memory.max", "memory/memory.limit_in_bytes")
@@ -25,9 +28,9 @@ HEAD = "import sys, urllib.request as web; web.urlopen(web.Request(sys.argv[1], 
 
 def python() -> Findings:
     """This Python, and whether `python` and `dvc` are those that dvc.yaml's commands will find."""
-    known = (3, 11) <= sys.version_info[:2] < (3, 13)
-    yield "ok" if known else "missing", f"{sys.version.split()[0]} at {sys.prefix} (needed: 3.11 or 3.12)"
-    for name in ("python", "dvc"):
+    known = (3, 11) <= sys.version_info[:2] < (3, 14)
+    yield "ok" if known else "missing", f"{sys.version.split()[0]} at {sys.prefix} (needed: 3.11 to 3.13)"
+    for name in ("python", "dvc") if _in_repository() else ():
         found = shutil.which(name)
         if found is None or Path(found).parent != Path(sys.executable).parent:
             yield "missing", f"stages would run the `{name}` at {found}: source {Path(sys.prefix) / 'bin/activate'}"
@@ -152,6 +155,7 @@ def lock() -> Findings:
 
 
 CHECKS: tuple[Callable[[], Findings], ...] = (python, packages, gpu, faiss, memory, disk, hub, remote, archive, lock)
+ANYWHERE = (python, gpu, faiss, memory)
 
 
 def examine(check: Callable[[], Findings]) -> list[tuple[str, str, str]]:
@@ -162,6 +166,10 @@ def examine(check: Callable[[], Findings]) -> list[tuple[str, str, str]]:
         mark = "missing" if isinstance(error, ImportError) else "note"
         reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
         return [(mark, check.__name__, f"could not be checked ({reason})")]
+
+
+def _in_repository() -> bool:
+    return Path(".dvc").is_dir()
 
 
 def _config() -> Any:
@@ -188,9 +196,10 @@ def _answer(command: str | Sequence[str]) -> tuple[int, str, str]:
 
 def main(arguments: Sequence[str]) -> None:
     """Print one line for each finding; exit with 1 where the pipeline cannot run."""
-    argparse.ArgumentParser(prog="python -m reidlib doctor", description=HELP).parse_args(arguments)
-    with ThreadPoolExecutor(len(CHECKS)) as pool:
-        findings = [finding for findings in pool.map(examine, CHECKS) for finding in findings]
+    command_parser("doctor", HELP, EXAMPLE).parse_args(arguments)
+    checks = CHECKS if _in_repository() else ANYWHERE
+    with ThreadPoolExecutor(len(checks)) as pool:
+        findings = [finding for findings in pool.map(examine, checks) for finding in findings]
     for mark, check, text in findings:
         print(f"{mark:8} {check:9} {text}")
     if any(mark == "missing" for mark, _, _ in findings):

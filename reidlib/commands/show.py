@@ -1,6 +1,5 @@
-"""The metrics of every stage as one table on the terminal, and where to look next: ``python -m reidlib show``."""
+"""The metrics of every stage as one table on the terminal, and where to look next: ``reidlib show``."""
 
-import argparse
 import json
 import math
 import shlex
@@ -13,9 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from reidlib.commands.compose import chosen_overrides
+from reidlib.commands.parsing import command_parser
 from reidlib.report.titles import MODELS
 
 HELP = "print what every stage measured, as `make demo` does at its end"
+EXAMPLE = "reidlib show metrics"
 STAGES = ("synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "embed", "evaluate")
 RETRIEVAL = {"mAP": "mAP", "mINP": "mINP", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10"}
 TRY_NEXT = {
@@ -119,6 +120,6 @@ def _format(value: int | float) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Print the metrics of a folder."""
-    parser = argparse.ArgumentParser(prog="python -m reidlib show", description=HELP)
+    parser = command_parser("show", HELP, EXAMPLE)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("metrics"), help="with <stage>.json; metrics")
     print_metrics(parser.parse_args(arguments).folder)

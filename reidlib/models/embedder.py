@@ -17,6 +17,7 @@ from reidlib.models.architecture import Architecture
 from reidlib.models.attention import add_attention
 from reidlib.models.backbones import backbone
 from reidlib.models.camera_norm import add_camera_norm, set_cameras
+from reidlib.models.description import Description
 from reidlib.models.grouped_norm import group_norms
 from reidlib.models.pooling import pooling
 
@@ -108,33 +109,39 @@ def new_embedder(architecture: Architecture, *, seed: int) -> Embedder:
         return Embedder(architecture)
 
 
-def save_embedder(embedder: Embedder, path: Path) -> None:
-    """Write weights and architecture to a safetensors file, atomically."""
+def save_embedder(embedder: Embedder, path: Path, description: Description | None = None) -> None:
+    """Write weights and description to a safetensors file, atomically; of the architecture alone without the latter."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in embedder.state_dict().items()}
+    described = description or Description(architecture=embedder.architecture)
     with atomic_file(path) as temporary:
-        save_file(state, temporary, metadata={"architecture": embedder.architecture.to_json()})
+        save_file(state, temporary, metadata=described.metadata())
 
 
 def load_embedder(path: Path) -> Embedder:
-    """Read what `save_embedder` wrote; on the CPU, in evaluation mode.
+    """Read the network that `save_embedder` wrote; on the CPU, in evaluation mode.
 
     Raises:
         ValueError: where the file is missing, is not safetensors, or holds another architecture's weights.
     """
+    return load_described(path)[0]
+
+
+def load_described(path: Path) -> tuple[Embedder, Description]:
+    """Read the network that `save_embedder` wrote, and what the file tells beside; as `load_embedder`."""
     if not path.is_file():
         raise ValueError(f"{path}: no such model; run `dvc repro` to make it")
     try:
         with safe_open(path, framework="pt") as file:
-            architecture = Architecture.from_json((file.metadata() or {})["architecture"])
+            description = Description.of_metadata(file.metadata() or {})
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, ValueError) as error:
         raise ValueError(f"{path}: not an embedder written by this pipeline ({error}); remove it and rerun") from error
-    embedder = new_embedder(architecture, seed=0)
+    embedder = new_embedder(description.architecture, seed=0)
     try:
         embedder.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f"{path}: its weights do not fit {architecture}: {error}") from error
-    return embedder.eval()
+        raise ValueError(f"{path}: its weights do not fit {description.architecture}: {error}") from error
+    return embedder.eval(), description
 
 
 def load_embedders(folder: Path) -> list[Embedder]:

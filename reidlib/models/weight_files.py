@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from reidlib.files import listed
-from reidlib.models.architecture import Architecture
+from reidlib.models.description import Description
 from reidlib.models.file_kinds import foreign_kind, is_safetensors
 
 # Keys under which checkpoints hold a state dict; of both networks of DINO the teacher is the one to use.
@@ -88,8 +88,8 @@ def read_weights(path: Path) -> WeightFile:
     except Exception as error:  # a reader of hostile bytes raises anything; the answer is the same
         raise ValueError(f"{expected}; it cannot be read as such: {type(error).__name__}{_advice(error)}") from error
     weights = recognise(_state(content, path))
-    with suppress(KeyError, ValueError):  # of a model of this pipeline
-        weights = weights._replace(preprocessing=Architecture.from_json(metadata["architecture"]).preprocessing)
+    with suppress(ValueError):  # of a model of this pipeline
+        weights = weights._replace(preprocessing=Description.of_metadata(metadata).architecture.preprocessing)
     return weights
 
 

@@ -3,14 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Int32
 
 from reidlib.files import atomic_folder
+from reidlib.images.split import Split
 from reidlib.labels.pseudo_labels import write_labels
 from reidlib.labels.quality import label_counts
+from reidlib.models.description import Description
 from reidlib.models.embedder import Embedder, save_embedder
 from reidlib.tables import write_array, write_csv
 from reidlib.training.state import History
@@ -54,13 +57,25 @@ def training_result(model: Embedder, history: History, *, kept: int = -1, images
 
 
 def save_history(
-    model: Embedder, history: History, folder: Path, curves: Path, *, images: pd.Series
+    model: Embedder, history: History, folder: Path, curves: Path, *, split: Split, params: Mapping[str, Any]
 ) -> dict[str, float]:
-    """Write what the run of one network leaves of the images of these ids, and return its last epoch's measures.
+    """Write what the run of one network leaves of the images of a split, and return its last epoch's measures.
 
-    They are the first of the images it was trained on; what is written, see `save_training`.
+    They are the first of the images it was trained on; what is written, see `save_training`. `params` (name, seed,
+    dataset) go into the model's file, with the size of the images.
     """
-    save_training(training_result(model, history, images=len(images)), folder, curves, images=images)
+    facts = {
+        "recipe": params["name"],
+        "dataset": params["dataset"]["name"],
+        "seed": params["seed"],
+        "images": len(split),
+        "cameras": int(split.rows["camera"].nunique()),
+        "epochs": len(history.curves),
+    }
+    size = (int(split.images.shape[1]), int(split.images.shape[2]))
+    described = Description(architecture=model.architecture, picture_size_px=size, training=facts)
+    trained = training_result(model, history, images=len(split))
+    save_training(trained, folder, curves, images=split.ids, description=described)
     return history.curves[-1]
 
 
@@ -72,6 +87,7 @@ def save_training(
     images: pd.Series,
     name: str = "model",
     arrays: Mapping[str, Float32[np.ndarray, "n d"]] | None = None,
+    description: Description | None = None,
 ) -> None:
     """Write a folder that appears whole, and the curves.
 
@@ -82,10 +98,11 @@ def save_training(
         images: ids of the images.
         name: of the networks' files, {} being their number.
         arrays: embeddings to write beside them, by the names of their files.
+        description: what the file of the one network tells beside its weights.
     """
     with atomic_folder(folder) as made:
         for number, network in enumerate(trained.models):
-            save_embedder(network, made / f"{name.format(number)}.safetensors")
+            save_embedder(network, made / f"{name.format(number)}.safetensors", description)
         for file, array in (arrays or {}).items():
             write_array(made / file, array)
         write_labels(made / "labels.parquet", images=images, labels=trained.labels)

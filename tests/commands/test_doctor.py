@@ -68,7 +68,7 @@ def test_python(place, monkeypatch) -> None:
     (place / "bin" / "dvc").unlink()
     (old, text), (absent, mend) = found(doctor.python)
     assert (old, absent) == ("missing", "missing")
-    assert "(needed: 3.11 or 3.12)" in text
+    assert "(needed: 3.11 to 3.13)" in text
     assert "`dvc` at None: source" in mend
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from reidlib.__main__ import COMMANDS, main
+import reidlib
+from reidlib.commands.table import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,15 +20,22 @@ def test_help_names_every_command_and_loads_no_torch():
     for name, module in COMMANDS.items():
         assert f"    {name} " in done.stdout and module.HELP.split(":")[0] in " ".join(done.stdout.split())
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "reidlib.commands.compare" in loaded
-    assert not loaded & {"torch", "timm", "hydra", "dvc", "matplotlib", "numba"}
+    assert {f"reidlib.commands.{name}" for name in COMMANDS} <= loaded
+    assert not loaded & {"torch", "timm", "hydra", "dvc", "matplotlib", "numba", "faiss"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_its_own_help(name, capsys):
+def test_every_command_has_its_own_help_with_an_example(name, capsys):
     with pytest.raises(SystemExit, match="0"):
         main([name, "--help"])
-    assert f"usage: python -m reidlib {name}" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"usage: reidlib {name}" in told and f"example:\n  reidlib {name}" in told
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"reidlib {reidlib.__version__}\n"
 
 
 def test_an_expected_error_is_one_line(tmp_path):
@@ -41,3 +49,14 @@ def test_an_unknown_command_is_refused_with_those_there_are(capsys):
         main(["compile"])
     told = capsys.readouterr().err
     assert all(name in told for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("compose", "Hydra is not installed"), ("compare", "DVC is not installed")]
+)
+def test_the_pipelines_commands_name_the_extra_that_they_lack(name, words, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hydra", None)
+    monkeypatch.setitem(sys.modules, "dvc.exceptions", None)
+    with pytest.raises(SystemExit) as caught:
+        main([name])
+    assert words in caught.value.code and "reidlib[pipeline]" in caught.value.code
