@@ -16,6 +16,7 @@ import torch
 from reidlib.archives.archive import list_archive
 from reidlib.archives.decode import decode
 from reidlib.images.identities import read_identities
+from reidlib.images.names import read_names
 from reidlib.images.split import PIXELS_FILE, ROWS, ROWS_FILE, open_pixels, open_split, read_rows
 from reidlib.labels.pseudo_labels import read_labels
 from reidlib.models.architecture import Architecture
@@ -77,6 +78,7 @@ LOADERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "embeddings": ("train.npy", lambda path: open_embeddings(path, images=1)),
     "rows": (ROWS_FILE, lambda path: read_rows(path.parent)),
     "identities": ("identities.parquet", lambda path: read_identities(path, among=IDS)),
+    "names": ("names.parquet", lambda path: read_names(path, among=IDS)),
     "labels": ("labels.parquet", lambda path: read_labels(path, images=IDS)),
     "embedder": ("model.safetensors", load_embedder),
     "weights as safetensors": ("w.safetensors", weights),

@@ -72,6 +72,8 @@ def _check_identities(places: Sequence[Place], identities: Mapping[str, int], fi
 
 def _notes(contents: Contents, places: Sequence[Place], identities: Mapping[str, int]) -> list[str]:
     notes = []
+    if len({place.camera for place in places}) == 1:
+        notes.append(f"one camera alone, {places[0].camera}: nobody can be found across cameras")
     if any(place.tracklet for place in places):
         notes.append("folders inside a camera's are kept as tracklets, which no recipe uses yet")
     if not any(number > 0 for number in identities.values()):

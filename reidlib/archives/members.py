@@ -22,6 +22,7 @@ PICTURE_ENDINGS = (
 )
 _TEXTS = re.compile(r"(?:list_(?:train|val|query|gallery)\.txt|identities\.csv)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")  # also: turned writing
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _HEADER_BYTES = 2**20
 _DIGITS = re.compile(rb"[0-9]{256}")  # in a tar's header: tarfile's search takes quadratic time over them
 
@@ -110,7 +111,7 @@ def zip_members(
                 continue
             if info.flag_bits & 1:
                 raise ValueError(f"{path.name}: {member.name!r} is encrypted; unpack it and zip it without a password")
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            if info.compress_type not in _COMPRESSIONS:
                 raise ValueError(
                     f"{path.name}: {member.name!r} has compression {info.compress_type}; zip it with deflate"
                 )
@@ -122,11 +123,13 @@ def zip_members(
 
 
 def _zip_start(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """Return how a file begins; nothing where it is encrypted, oddly compressed or damaged."""
+    """Return how a file begins; nothing where it is encrypted, damaged or oddly compressed (LZMA wants gigabytes)."""
+    if info.flag_bits & 1 or info.compress_type not in _COMPRESSIONS:
+        return b""
     try:
         with archive.open(info) as file:
             return file.read(KIND_BYTES)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):  # the last: another password in its own header
         return b""
 
 

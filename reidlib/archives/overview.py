@@ -20,7 +20,7 @@ def overview(table: pd.DataFrame, listing: Listing, contents: Sequence[Contents]
     cameras = table.loc[table["known_camera"], "camera"].nunique()
     files = listed([content.file for content in contents])
     head = f"{files}: {len(table):,} images, {cameras:,} cameras, {people:,} people in {known:,} images"
-    rows = pd.DataFrame([_row(str(name), part) for name, part in table.groupby("camera_name", sort=True)])
+    rows = pd.DataFrame([_row(part) for _, part in table.groupby("camera")])
     shown, rest = rows[:MOST_CAMERAS], rows[MOST_CAMERAS:]
     if len(rest):
         shown = pd.concat([shown, rest.drop(columns="camera").sum().to_frame().T.assign(camera=f"{len(rest):,} more")])
@@ -41,10 +41,15 @@ def by_folder(names: Iterable[str], most: int = 5) -> str:
     return told + (f" and {sum(count for _, count in rest):,} more in {len(rest):,} others" if rest else "")
 
 
-def _row(name: str, part: pd.DataFrame) -> dict[str, str | int]:
+def _row(part: pd.DataFrame) -> dict[str, str | int]:
     images = {str(split): int((part["split"] == split).sum()) for split in SPLITS}
     tracklets = part.loc[part["tracklet"] >= 0, "tracklet"].nunique()
-    return {"camera": name, **images, "tracklets": tracklets, "identified": int((part["identity"] > 0).sum())}
+    return {
+        "camera": part["camera_name"].iloc[0],
+        **images,
+        "tracklets": tracklets,
+        "identified": int((part["identity"] > 0).sum()),
+    }
 
 
 def _left_out(table: pd.DataFrame, listing: Listing, contents: Sequence[Contents]) -> list[str]:

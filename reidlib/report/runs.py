@@ -93,17 +93,17 @@ def quality_table(epochs: pd.DataFrame, identities: Int32[np.ndarray, "n"], came
 
 
 def final_quality(
-    labels: Int32[np.ndarray, "n"], identities: Int32[np.ndarray, "n"], cameras: Numbers
+    labels: Int32[np.ndarray, "n"], identities: Int32[np.ndarray, "n"], cameras: Numbers, *, local: bool
 ) -> dict[str, float]:
     """Return the quality of final labels against the identities (`label_quality`), 0..1; empty without a known person.
 
-    Where no cluster spans cameras, as labels made camera by camera, somebody on two cameras counts as two people.
+    With `local`, of labels made camera by camera, somebody on two cameras counts as two people.
     """
     known = identities > 0
     if not known.any():
         return {}
     people = identities.astype(np.int64)
-    if label_measures(labels, cameras)["camera_span"] == 0:
+    if local:
         people = people * (int(cameras.max()) + 1) + cameras
     quality = label_quality(labels[known], np.unique(people[known], return_inverse=True)[1].astype(np.int32))
     return {name: value for name, value in quality.items() if name not in ("clusters", "outlier_share")}
@@ -126,7 +126,7 @@ def label_report(
     tables: dict[str, pd.DataFrame] = {}
     for name, run in runs.items():
         measured = unlabelled_values(run.embeddings, run.labels, cameras, k1=k1, k2=k2)
-        measured |= final_quality(run.labels, known, cameras)
+        measured |= final_quality(run.labels, known, cameras, local=name == "intra")
         values |= {f"{name}_{key}": value for key, value in measured.items()}
         quality = quality_table(run.epochs, known, cameras)
         tables |= ({f"label_quality_{name}": quality} if len(quality) else {}) | {f"train_{name}": run.curves}

@@ -210,6 +210,19 @@ def test_the_table_of_a_known_dataset_tells_junk_and_unused_folders(tmp_path, ma
     assert note == "  - left out, pictures of which 1 are junk by their names: Set/gt_bbox 3, Set/bounding_box_test 1"
 
 
+def test_many_cameras_are_added_up_and_one_is_told(tmp_path, make_image, make_zip, capsys) -> None:
+    image = make_image(1)
+    make_zip(
+        tmp_path / "raw" / "mine.zip", {f"c{number:03d}/{n}.jpg": image for number in range(103) for n in range(40)}
+    )
+    unpacked(tmp_path, reader="folder")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[101].split()[:2] == ["c099", "40"] and lines[102].split() == ["3", "more", "120", "0", "0", "0", "0"]
+    make_zip(tmp_path / "raw" / "mine.zip", {f"shop/hall/{n}.jpg": image for n in range(3)})
+    unpacked(tmp_path, reader="folder")
+    assert "  - one camera alone, hall: nobody can be found across cameras" in capsys.readouterr().out.splitlines()
+
+
 def test_names_are_kept_apart_and_read_in_order(tmp_path: Path, make_image, make_zip) -> None:
     files = {f"door/t{number}/{number}.jpg": make_image(number) for number in range(3)} | {"yard/4.jpg": make_image(4)}
     make_zip(tmp_path / "raw" / "mine.zip", files)

@@ -38,13 +38,14 @@ def test_unlabelled_values_need_no_identity():
 
 def test_the_quality_of_final_labels_is_a_value():
     people, cameras = np.int32([1, 1, 2, 2, 0, -1]), np.int16([0, 1, 0, 1, 0, 1])
-    perfect = final_quality(np.int32([0, 0, 1, 1, 2, 2]), people, cameras)  # the last two are nobody's
+    perfect = final_quality(np.int32([0, 0, 1, 1, 2, 2]), people, cameras, local=False)  # the last two are nobody's
     assert perfect["pairwise_f"] == perfect["bcubed_f"] == perfect["nmi"] == perfect["expansion"] == 1
-    one = final_quality(np.zeros(6, np.int32), people, cameras)
+    one = final_quality(np.zeros(6, np.int32), people, cameras, local=False)
     assert one["pairwise_recall"] == 1 and one["pairwise_precision"] == pytest.approx(2 / 6)
-    local = final_quality(np.int32([0, 1, 2, 3, 2, 3]), np.int32([1, 1, 2, 2, 2, 2]), cameras)  # camera by camera
-    assert local["pairwise_f"] == 1
-    assert final_quality(np.zeros(6, np.int32), np.int32([0, 0, -1, -1, 0, -1]), cameras) == {}
+    apart = np.int32([0, 1, 2, 3, 2, 3]), np.int32([1, 1, 2, 2, 2, 2]), cameras  # nobody is found across cameras
+    assert final_quality(*apart, local=True)["pairwise_f"] == 1
+    assert final_quality(*apart, local=False)["pairwise_recall"] == pytest.approx(2 / 7)
+    assert final_quality(np.zeros(6, np.int32), np.int32([0, 0, -1, -1, 0, -1]), cameras, local=True) == {}
 
 
 def test_distractors_are_nobody():
