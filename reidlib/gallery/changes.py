@@ -49,7 +49,7 @@ def add_pictures(
             the files' folders tell.
         model: that makes the vectors.
         on_bad_picture: as in `Model.embed`.
-        index: exact, or an index of this kind over all rows; auto: what is there, or IVF beyond 100,000 rows.
+        index: exact, or an index of this kind over all rows; auto: what is there, or HNSW beyond 100,000 rows.
 
     Raises:
         ValueError: a gallery of another model, pictures that cannot be read, two of one path.
@@ -111,7 +111,7 @@ def change_index(folder: Path, manifest: Manifest, index: IndexChoice, *, recall
         later = rows - (0 if former is None else former.rows)
         if later <= max(EXACT_UP_TO, 0 if former is None else former.rows // 2):
             return
-    kind: Kind | None = None if index == "exact" else "hnsw" if index == "hnsw" else "ivf"
+    kind: Kind | None = None if index == "exact" else "ivf" if index == "ivf" else "hnsw"
     if index == "auto" and former is not None:
         kind = former.kind
     facts: IndexFacts | None = None
