@@ -119,6 +119,15 @@ def test_pictures_are_added_once_and_removed(own, crops, model, tmp_path):
     assert len(list(own.folder.iterdir())) == 2  # gallery.json, and the one version
 
 
+def test_what_killed_writers_left_is_swept_by_the_next(own):
+    for name in (".0a1b.2c3d.partial", "0123456789ab"):
+        (own.folder / name).mkdir()
+        (own.folder / name / "vectors.npy").touch()
+    assert len(Gallery(own.folder)) == 24
+    own.remove([0])
+    assert sorted(path.name for path in own.folder.iterdir()) == sorted(["gallery.json", own.manifest.version])
+
+
 def test_who_has_it_open_keeps_what_was_opened(own, crops):
     reader = Gallery(own.folder, model=own.model)
     own.remove(range(12))
