@@ -231,6 +231,12 @@ def test_somebodys_own_crops_go_all_the_way_without_identities(clone):
     values = metrics(clone)
     assert {"inter_clusters", "inter_outlier_share", "inter_silhouette", "inter_camera_span"} <= set(values)
     assert not any("mAP" in name for name in values)
+    assert "mine.zip: 48 images, 2 cameras, 0 people in 0 images" in output
+    table = pd.read_csv(clone / "data/folder/clusters/images.csv")  # which of my files are whom
+    with zipfile.ZipFile(clone / "data/folder/raw/mine.zip") as archive:
+        assert sorted(table["path"]) == sorted(archive.namelist())
+    assert table["camera"].tolist() == [path.split("/")[0] for path in table["path"]]
+    assert table["cluster"].nunique() >= values["inter_clusters"]
     assert {path.stem for path in (clone / "metrics/evaluate").glob("*.png")} == {"train_intra", "train_inter"}
     run(
         clone,
@@ -251,7 +257,6 @@ def test_somebodys_own_crops_go_all_the_way_without_identities(clone):
 @pytest.mark.slow
 def test_missing_archives_are_answered_with_what_to_do(clone):
     run(clone, sys.executable, "-m", "reidlib", "compose", "dataset=market1501")
-    (clone / "data/market1501/raw").mkdir(parents=True)
     output = run(clone, "dvc", "repro", ok=False)
     assert "data/market1501/raw" in output and ".zip" in output
     assert not (clone / "data/market1501/images").exists()

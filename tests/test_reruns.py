@@ -18,8 +18,9 @@ DATA = "data/synthetic"
 
 ARTIFACTS = [
     "raw/synthetic.zip", "images/train/pixels.npy", "images/train/rows.parquet", "images/query/pixels.npy",
-    "images/gallery/rows.parquet", "identities.parquet", "features/train.npy", "local_labels.parquet",
-    "intra/labels.parquet", "refined_labels.parquet", "inter/labels.parquet", "embeddings/query/inter.npy",
+    "images/gallery/rows.parquet", "identities.parquet", "names.parquet", "features/train.npy",
+    "local_labels.parquet", "intra/labels.parquet", "refined_labels.parquet", "inter/labels.parquet",
+    "embeddings/query/inter.npy", "clusters/images.csv",
 ]  # fmt: skip
 EDITS = {  # a file, and the stages that run again because of it
     "reidlib/archives/readers.py": {"unzip"},
@@ -47,6 +48,7 @@ EDITS = {  # a file, and the stages that run again because of it
     f"{DATA}/images/query/pixels.npy": {"unzip", "embed", "evaluate"},
     f"{DATA}/images/gallery/rows.parquet": {"unzip", "embed", "evaluate"},
     f"{DATA}/identities.parquet": {"unzip", "evaluate"},
+    f"{DATA}/names.parquet": {"unzip", "evaluate"},
     f"{DATA}/embeddings/query/inter.npy": {"embed", "evaluate"},
 }
 VALUES = {  # a value of params.yaml, and the stages that run again because of it

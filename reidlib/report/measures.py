@@ -92,13 +92,24 @@ def retrieval_report(
 
     Ranked lists are kept of the last model, of so many queries from the best found to the worst. `reranking` holds
     settings of `Reranking`, which is reported too where it is given; its k1 is lowered where images are fewer.
+
+    In splits opened without camera labels matches on the query's own camera count, which is printed. Where nothing can
+    match, that is printed and the report is empty.
     """
     known = {"query": known_identities(query.ids, identities), "gallery": known_identities(gallery.ids, identities)}
     if not all((numbers > 0).any() for numbers in known.values()):
         print("no query has a known identity: mAP, mINP, CMC and ranked lists cannot be known")
         return RetrievalReport()
+    # without camera labels a query is on a camera of its own, so that no match is left out
+    query_cameras = query.cameras if query.camera_labels else np.full(len(query), -1, np.int16)
+    if not query.camera_labels:
+        print("dataset.camera_labels=false: matches on the query's own camera count")
     among: dict[str, Any] = {"gallery_identities": known["gallery"], "gallery_cameras": gallery.cameras}
-    facts: dict[str, Any] = {"query_identities": known["query"], "query_cameras": query.cameras, **among}
+    facts: dict[str, Any] = {"query_identities": known["query"], "query_cameras": query_cameras, **among}
+    if not _can_match(**facts):
+        print("no query has its person in the gallery on another camera: mAP, mINP and CMC cannot be known; if cameras")
+        print("are not to be told apart: dataset.camera_labels=false")
+        return RetrievalReport()
     results = {}
     for name, splits in networks.items():
         results[name] = evaluate(cosine_tiles(splits["query"], splits["gallery"]), **facts)
@@ -107,9 +118,19 @@ def retrieval_report(
             results[f"{name}_reranked"] = evaluate(_rerank(splits, settings), **facts)
     lists = {}
     for row in choose_queries(results[name].average_precisions, count=ranked_queries):
-        identity, camera = int(known["query"][row]), int(query.cameras[row])
+        identity, camera = int(known["query"][row]), int(query_cameras[row])
         lists[row] = ranked_list(splits["query"][row], splits["gallery"], identity=identity, camera=camera, **among)
     return RetrievalReport(results, known, lists)
+
+
+def _can_match(
+    *, query_identities: Numbers, gallery_identities: Numbers, query_cameras: Numbers, gallery_cameras: Numbers
+) -> bool:
+    """Whether a query has a person who is in the gallery on another camera."""
+    queries = pd.DataFrame({"identity": query_identities, "camera": query_cameras}).drop_duplicates()
+    gallery = pd.DataFrame({"identity": gallery_identities, "camera": gallery_cameras}).drop_duplicates()
+    pairs = queries[queries["identity"] > 0].merge(gallery, on="identity", suffixes=("", "_gallery"))
+    return bool((pairs["camera"] != pairs["camera_gallery"]).any())
 
 
 def _rerank(

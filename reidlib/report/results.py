@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from reidlib.files import atomic_folder
+from reidlib.images.names import camera_names
 from reidlib.images.split import Split
 from reidlib.report.measures import RetrievalReport
 from reidlib.report.titles import MODELS, TABLES
@@ -13,16 +14,23 @@ from reidlib.tables import write_csv
 
 
 def write_results(
-    folder: Path, tables: Mapping[str, pd.DataFrame], found: RetrievalReport, *, query: Split, gallery: Split
-) -> None:
-    """Write each table of curves and cmc.csv, and draw what there is of them: <name>.png, cmc.png, ranked_lists.png."""
+    folder: Path, tables: Mapping[str, pd.DataFrame], found: RetrievalReport, *, query: Split, gallery: Split,
+    rows: pd.DataFrame, names: pd.DataFrame,
+) -> None:  # fmt: skip
+    """Write each table of curves and cmc.csv, and draw what there is of them: <name>.png, cmc.png, ranked_lists.png.
+
+    `rows` are those of the training images, `names` what all images and their cameras are called: a table with a column
+    `camera` (-1 = all together) gets another with the cameras' names.
+    """
     from reidlib.report.curves import draw_cmc, draw_curves  # matplotlib, which checks and transfer do without
     from reidlib.report.ranked_lists import draw_ranked_lists
 
-    cmc = found.cmc()
+    cmc, called = found.cmc(), names.set_index("image")["camera"]
+    known = {-1: "all", **camera_names(rows, names)}
     with atomic_folder(folder) as made:
         for name, table in tables.items():
-            write_csv(made / f"{name}.csv", table)
+            named = {"camera_name": [known.get(number, "") for number in table["camera"]]} if "camera" in table else {}
+            write_csv(made / f"{name}.csv", table.assign(**named))
             draw_curves(table, made / f"{name}.png", title=TABLES.get(name, name))
         write_csv(made / "cmc.csv", cmc)
         if len(cmc):
@@ -30,4 +38,5 @@ def write_results(
             draw_cmc(models, made / "cmc.png", title="Queries found by rank")
         if found.lists:
             path = made / "ranked_lists.png"
-            draw_ranked_lists(query, gallery, found.lists, path, identities=found.identities)
+            cameras = {"query": called[query.ids].tolist(), "gallery": called[gallery.ids].tolist()}
+            draw_ranked_lists(query, gallery, found.lists, path, identities=found.identities, cameras=cameras)
