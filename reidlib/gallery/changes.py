@@ -115,16 +115,18 @@ def change_index(folder: Path, manifest: Manifest, index: IndexChoice, *, recall
     if index == "auto" and former is not None:
         kind = former.kind
     facts: IndexFacts | None = None
+    path = folder / manifest.version / INDEX_FILE
     if kind is not None and rows:
         vectors = open_store(folder).vectors
 
         def truth(queries: Float32[np.ndarray, "q d"], k: int) -> list[Int64[np.ndarray, "_"]]:
             return [answer.rows for answer in nearest_rows(vectors, queries, k=k)]
 
-        path = folder / manifest.version / INDEX_FILE
         facts = build_index(vectors, path, kind=kind, recall=recall, truth=truth)
     if facts != former:
         write_manifest(folder, Manifest(**vars(manifest) | {"index": facts}))
+    if facts is None:
+        path.unlink(missing_ok=True)
 
 
 def check_model(folder: Path, manifest: Manifest, model: Model) -> None:

@@ -160,6 +160,7 @@ def test_an_index_is_kept_while_it_serves_and_built_anew_where_rows_went(own, cr
     assert found[:4] == exact[:4]
     own.build_index("exact")
     assert own.manifest.index is None and Gallery(own.folder).manifest == own.manifest
+    assert not list(own.folder.rglob("index.faiss"))
 
 
 def test_a_gallery_of_another_model_is_refused_by_name(whole, model, crops, tmp_path):
