@@ -13,13 +13,14 @@ import torch
 from benchmarks.features import features
 from benchmarks.measure import report
 from benchmarks.step import network, options, training_phase, training_settings, waited
-from reidlib.labels.icsr import GlobalLabelling, global_labels
+from reidlib.labels.global_labelling import GlobalLabelling
+from reidlib.labels.icsr import global_labels
 from reidlib.labels.pseudo_labels import PseudoLabels
 from reidlib.training.loop import train
 
 LABELLING = GlobalLabelling(
     k1=30, k2=6, original_weight=0.0, method={"name": "dbscan", "eps": 0.6, "min_samples": 4}, camera_similarity=0.0,
-    camera_centering=False, nodes="all", link_k=15, link_min_similarity=0.5,
+    camera_alignment="none", colour_weight=0.0, camera_aware=None, nodes="all", link_k=15, link_min_similarity=0.5,
 )  # fmt: skip
 
 

@@ -41,7 +41,15 @@ RESULTS = Path(__file__).parent / "results"
 RUNS = RESULTS / "real.jsonl"
 KEY = ["set", "backbone", "recipe", "seed", "steps"]  # what makes a run
 BATCH = 32
-RECIPES = ("supervised", "cluster_contrast", "icsr", "multi_queue", "camera_proxy", "iids")  # the bound first
+RECIPES = (
+    "supervised",
+    "aligned_cues",
+    "cluster_contrast",
+    "icsr",
+    "multi_queue",
+    "camera_proxy",
+    "iids",
+)  # the bound first
 ALL_RECIPES = sorted(path.stem for path in (Path(__file__).parent.parent / "conf/recipe").glob("*.yaml"))
 
 # Each set: its archive, its number of cameras, images of a cluster in a batch, and values in the place of the recipes'.
@@ -121,20 +129,24 @@ COLUMNS = {
 PERCENT = ("inter_outlier_share", "inter_camera_span")  # shares in the file
 
 
-def schedule(steps: int, *, stages: int) -> dict[str, int]:
+def schedule(steps: int, recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return epochs and iterations of the stages that train, by their keys, which make `steps` in all.
+
+    The rate falls where it falls in the recipe: after the same share of the epochs.
 
     Raises:
         ValueError: where they cannot.
     """
-    inside = steps // 6 if stages == 2 else 0
+    inside = steps // 6 if recipe["train_intra"]["epochs"] else 0
     across = steps - inside
-    values: dict[str, int] = {}
-    for stage, share, most in (("train_intra", inside, 4), ("train_inter", across, 10 if stages == 2 else 12)):
+    values: dict[str, Any] = {}
+    for stage, share, most in (("train_intra", inside, 4), ("train_inter", across, 10 if inside else 12)):
         epochs = min(most, share)
         if share and share % epochs:
             raise ValueError(f"--steps {steps}: {stage} cannot share {share} among {epochs} epochs; try 120 or 720")
-        values |= {f"{stage}.epochs": epochs, f"{stage}.iterations": share // epochs} if share else {}
+        if share:
+            falls = [round(epochs * epoch / recipe[stage]["epochs"]) for epoch in recipe[stage]["decay_at"]]
+            values |= {f"{stage}.epochs": epochs, f"{stage}.iterations": share // epochs, f"{stage}.decay_at": falls}
     return values
 
 
@@ -167,7 +179,7 @@ def overrides(job: Mapping[str, Any]) -> list[str]:
         "evaluate.ranked_queries": 1,
         **batches("train_intra", values["train_intra"], **size),
         **batches("train_inter", values["train_inter"], **size),
-        **schedule(job["steps"], stages=2 if values["train_intra"]["epochs"] else 1),
+        **schedule(job["steps"], values),
         **{key: value for key, value in {**others, **photographs["values"]}.items() if _value(values, key) is not None},
     }
     return [*chosen, *(f"{key}={value}" for key, value in wanted.items())]
@@ -304,8 +316,8 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     if not arguments.table:
-        for stages in (1, 2):
-            schedule(arguments.steps, stages=stages)  # refuses what cannot be shared, before anything runs
+        for recipe in arguments.recipes:
+            schedule(arguments.steps, compose_values([f"recipe={recipe}"]))  # refuses what cannot be shared, at once
         files = {name: file for name, (_, file, _) in BACKBONES.items()}
         arguments.backbones = present(arguments.backbones, files, folder=arguments.weights)
         archives = {name: photographs["archive"] for name, photographs in SETS.items()}

@@ -68,6 +68,7 @@ def training_settings(*, precision: str = "fp32", **changes: Any) -> Settings:
     values = {
         "epochs": 1, "optimiser": "adam", "learning_rate": 1e-4, "backbone_rate": 1.0, "weight_decay": 5e-4,
         "warm_up": 0, "warm_up_from": 0.01, "decay_at": [], "decay_factor": 0.1, "cosine": False, "clip_norm": None,
+        "label_flip": False,
         "augmentation": Augmentation(gain=0.2, offset=0.1), "compute": Compute(precision=precision), "seed": 0,
     }  # fmt: skip
     return Settings(**values | changes)

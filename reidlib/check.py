@@ -52,7 +52,7 @@ def _dataset(
 
 def _demo(
     *, backbone: Any, optimiser: Any, learning_rate: Any, backbone_rate: Any, intra_epochs: Any, inter_epochs: Any,
-    inter_iterations: Any, decay_at: Any,
+    inter_iterations: Any, decay_at: Any, camera_alignment: Any,
 ) -> None:  # fmt: skip
     """What dataset=synthetic puts in the place of a recipe's own values; read by no stage."""
 
@@ -83,12 +83,13 @@ def _check_data(values: Mapping[str, Any]) -> None:
 
 
 def _check_labelling(values: Mapping[str, Any]) -> None:
-    from reidlib.labels.icsr import GlobalLabelling
+    from reidlib.labels.global_labelling import global_labelling
     from reidlib.labels.local import LocalLabelling
     from reidlib.labels.methods import check_method
 
-    for section, use in (("cluster", LocalLabelling), ("refine", GlobalLabelling)):
-        arguments(values[section], of=use, where=section)
+    arguments(values["cluster"], of=LocalLabelling, where="cluster")
+    global_labelling(values)
+    for section in ("cluster", "refine"):
         method = values[section]["method"]
         if method != IDENTITIES and (section == "refine" or method != NONE):
             check_method(method, where=f"{section}.method")

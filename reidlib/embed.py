@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float32, Int64, UInt8
 
 from reidlib.batches.augment import normalise
-from reidlib.batches.colour import colour_stripes
+from reidlib.batches.colour import balanced_stripes, colour_stripes
 from reidlib.batches.residence import Images, batches
 from reidlib.models.embedder import Embedder
 from reidlib.progress import progress
@@ -109,6 +109,7 @@ def initial_embeddings(
     *,
     descriptor: Literal["network", "colour_stripes", "balanced_stripes"],
     batch_size: Count,
+    flip: bool = False,
 ) -> Embeddings:
     """Embed images before any training.
 
@@ -119,9 +120,10 @@ def initial_embeddings(
             horizontal stripes) or `balanced_stripes` (the same after grey-world balance, the middle of the crop
             counting more; strong where cameras differ by white balance and exposure). See `reidlib.batches.colour`.
         batch_size: of the network.
+        flip: of the network, as in `embed`.
     """
     if descriptor == "network":
-        return embed(model, images, batch_size=batch_size)
+        return embed(model, images, batch_size=batch_size, flip=flip)
     if descriptor == "balanced_stripes":
-        return colour_stripes(images, balance=True, focus=0.25)
+        return balanced_stripes(images)
     return colour_stripes(images)

@@ -14,7 +14,7 @@ from stages import run
 def main(*, train: Path, query: Path, gallery: Path, features: Path, intra: Path, inter: Path, embeddings: Path,
          metrics: Path) -> None:  # fmt: skip
     """Embed train, query and gallery by the initial features, the network(s) of train_intra, and the final network."""
-    params = load_params("embed", "extract.batch_size", "extract.descriptor")
+    params = load_params("embed", "extract.batch_size", "extract.descriptor", "extract.flip")
     values = arguments(params["embed"], of=embed_together, where="embed")
     networks = {"initial": [load_embedder(features / "model.safetensors").to(device())], "inter": load_embedders(inter)}
     known = {("train", "initial"): features / "train.npy"}  # the stages before have embedded what they train on

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from reidlib.batches.colour import balanced_stripes
 from reidlib.check import check_file
 from reidlib.embed import device, initial_embeddings
 from reidlib.files import atomic_folder
@@ -29,6 +30,7 @@ def main(*, train: Path, weights: Path, features: Path, metrics: Path) -> None:
     with atomic_folder(features) as folder:
         save_embedder(model, folder / "model.safetensors")
         write_array(folder / "train.npy", embeddings)
+        write_array(folder / "colours.npy", balanced_stripes(split.images))
     write_metrics(metrics, {"images": len(split), "dimension": embeddings.shape[1]})
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from reidlib.images.identities import training_identities
 from reidlib.images.split import open_training
-from reidlib.labels.icsr import global_labelling, global_labels
+from reidlib.labels.global_labelling import global_labelling
+from reidlib.labels.icsr import global_labels
 from reidlib.labels.identities import identity_labels
 from reidlib.labels.pseudo_labels import PseudoLabels, read_labels, write_labels
 from reidlib.labels.quality import label_measures
@@ -25,7 +26,10 @@ def main(*, train: Path, features: Path, intra: Path, supervision: Path, labels:
         start = {"intra": intra, "initial": features}[params["train_inter"]["start_from"]]
         embeddings = open_embeddings(start / "train.npy", images=len(split))
         local = read_labels(intra / "labels.parquet", images=split.ids)
-        refined = global_labels(embeddings, local, split.cameras, labelling=labelling, seed=params["seed"])
+        colours = open_embeddings(features / "colours.npy", images=len(split))
+        refined = global_labels(
+            embeddings, local, split.cameras, labelling=labelling, seed=params["seed"], colours=colours
+        )
     write_labels(labels, images=split.ids, labels=refined.labels)
     write_metrics(metrics, refined.measures)
 

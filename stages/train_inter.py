@@ -24,10 +24,10 @@ def main(*, train: Path, features: Path, intra: Path, labels: Path, teacher: Pat
     split = open_training(train, camera_labels=params["dataset"]["camera_labels"])
     first, local = read_labels(labels, images=split.ids), read_labels(intra / "labels.parquet", images=split.ids)
     images, cameras, people = with_source(split, source_images, source_identities, name=params["source"]["name"])
-    phases, settings, start_from = read_across(params, first, local, split.cameras, people)
-    start = {"intra": intra / "model_0.safetensors", "initial": features / "model.safetensors"}[start_from]
-    model = load_embedder(start)
-    taught = open_embeddings(teacher, images=len(split))
+    colours = open_embeddings(features / "colours.npy", images=len(split))
+    phases, settings, start_from = read_across(params, first, local, split.cameras, people, colours)
+    start = {"intra": intra / "model_0.safetensors", "initial": features / "model.safetensors"}
+    model, taught = load_embedder(start[start_from]), open_embeddings(teacher, images=len(split))
     inputs = [train, features, intra, labels, teacher, source_images, source_identities]
     with session(scratch, inputs=inputs, params=params, check=check_file) as (world, saved):
         history = loop.train(model, images, cameras, phases=phases, settings=settings, world=world, checkpoints=saved,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 TINY = [
+    "recipe=icsr",  # the one that uses every stage
     "synthesize.train_identities=8",
     "synthesize.test_identities=4",
     "synthesize.cameras=2",

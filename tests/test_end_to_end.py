@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 import reidlib
-from reidlib.archives.unpacking import image_id
+from reidlib.archives.table import image_id
 from reidlib.images.split import read_rows
 from tests import torture
 from tests.repository import TINY, environment, make_repository, run

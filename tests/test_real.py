@@ -11,6 +11,7 @@ from reidlib.commands.compose import compose_values
 
 BOUND = {"set": "pku", "backbone": "mobilenetv2", "recipe": "supervised", "seed": 1, "steps": 720}
 BOUND |= {"initial_mAP": 10.0, "inter_mAP": 50.0}
+RECIPE = {name: compose_values([f"recipe={name}", "dataset=market1501"]) for name in ("cluster_contrast", "icsr")}
 RUN = BOUND | {"recipe": "icsr", "inter_mAP": 20.0}
 
 
@@ -26,7 +27,7 @@ def results(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("steps", [8, 12, 120, 720])
 def test_recipes_of_one_and_of_two_stages_take_the_same_number_of_steps(steps):
-    one, two = (real.schedule(steps, stages=stages) for stages in (1, 2))
+    one, two = (real.schedule(steps, RECIPE[name]) for name in ("cluster_contrast", "icsr"))
     assert one["train_inter.epochs"] * one["train_inter.iterations"] == steps
     assert "train_intra.epochs" not in one
     both = [two[f"{stage}.epochs"] * two[f"{stage}.iterations"] for stage in ("train_intra", "train_inter")]
@@ -35,7 +36,13 @@ def test_recipes_of_one_and_of_two_stages_take_the_same_number_of_steps(steps):
 
 def test_steps_that_epochs_cannot_share_are_refused():
     with pytest.raises(ValueError, match="--steps 700"):
-        real.schedule(700, stages=1)
+        real.schedule(700, RECIPE["cluster_contrast"])
+
+
+def test_the_rate_falls_after_the_same_share_of_the_epochs():
+    assert RECIPE["icsr"]["train_inter"]["epochs"] == 50 and RECIPE["icsr"]["train_inter"]["decay_at"] == [20, 40]
+    assert real.schedule(720, RECIPE["icsr"])["train_inter.decay_at"] == [4, 8]  # of 10
+    assert real.schedule(720, RECIPE["cluster_contrast"])["train_inter.decay_at"] == [5, 10]  # of 12
 
 
 @pytest.mark.parametrize("name", real.SETS)

@@ -20,7 +20,8 @@ from reidlib.commands import compose
 from reidlib.embed import embed
 from reidlib.images.identities import write_identities
 from reidlib.images.split import open_split, write_rows
-from reidlib.labels.icsr import global_labelling, global_labels
+from reidlib.labels.global_labelling import global_labelling
+from reidlib.labels.icsr import global_labels
 from reidlib.models.embedder import load_embedder
 from reidlib.models.grouped_norm import GroupedBatchNorm
 from reidlib.settings import load_params

@@ -67,6 +67,11 @@ def colour_stripes(
     return described
 
 
+def balanced_stripes(images: UInt8[np.ndarray, "n height width 3"]) -> Float32[np.ndarray, "n dim"]:
+    """Describe each image by its colours after a grey-world balance, the middle of the crop counting more."""
+    return colour_stripes(images, balance=True, focus=0.25)
+
+
 def _column_weights(width: int, focus: float | None) -> Int64[np.ndarray, "width"]:
     """Return whole numbers up to 1,000, so that counts stay exact."""
     if focus is None:

@@ -22,9 +22,9 @@ from reidlib.commands.show import read_metrics
 from reidlib.files import atomic_file
 
 HELP = "compare runs over seeds: mean ± standard deviation"
+LABEL_MEASURES = re.compile(r"([^.]+)_(clusters|outlier_share|silhouette|camera_span|images_per_cluster)")
 EXAMPLE = "reidlib compare --metrics inter_mAP inter_rank1 --csv comparison.csv"
 PIPELINE = "DVC is not installed, which knows the runs of the pipeline: pip install 'reidlib[pipeline]'"
-LABEL_MEASURES = re.compile(r"([^.]+)_(clusters|outlier_share|silhouette|camera_span|images_per_cluster)")
 SHOWN = 6  # differing parameters of a run in the table; --csv has all
 
 

@@ -20,7 +20,7 @@ METHODS = (  # groups whose options stand in another section: group, section, ke
 )  # fmt: skip
 CONF = (
     Path(__file__).resolve().parents[2] / "conf"
-)  # beside the library in the repository; nowhere where it is installed
+)  # beside the library in the repository, absent where it is installed
 
 
 def compose_values(overrides: list[str], *, conf: Path | None = None) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def compose_values(overrides: list[str], *, conf: Path | None = None) -> dict[st
     Raises:
         ValueError: for an unknown group, option or key, with what Hydra found; where there is no such folder, no Hydra.
     """
-    conf = conf or repository_conf()
+    conf = conf or _conf()
     if not (conf / "config.yaml").is_file():
         raise ValueError(f"{conf}/config.yaml: not found; clone the pipeline's repository and run this in it")
     try:
@@ -53,17 +53,12 @@ def compose_values(overrides: list[str], *, conf: Path | None = None) -> dict[st
     return {str(key): value for key, value in values.items()}
 
 
-def repository_conf() -> Path:
-    """Return the repository's conf/, or that of the working directory where the library is installed."""
-    return CONF if CONF.is_dir() else Path("conf").resolve()
-
-
 def chosen_overrides(values: Mapping[str, Any], *, conf: Path | None = None) -> list[str] | None:
     """Return the overrides that compose to these values of params.yaml; None where none were found that do.
 
     Groups first, then single values. An experiment composes params.yaml anew, so that what it does not repeat is lost.
     """
-    conf = conf or repository_conf()
+    conf = conf or _conf()
     plain = compose_values([], conf=conf)
     groups = {"recipe": values["name"], "dataset": values["dataset"]["name"]}
     standing = {"recipe": plain["name"], "dataset": plain["dataset"]["name"]}
@@ -84,6 +79,10 @@ def chosen_overrides(values: Mapping[str, Any], *, conf: Path | None = None) -> 
         return found if compose_values(found, conf=conf) == values else None
     except ValueError:
         return None
+
+
+def _conf() -> Path:
+    return CONF if CONF.is_dir() else Path("conf").resolve()
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def program() -> str:
     """Return how the command was called, for help: `reidlib`, or `python -m reidlib` where that was typed."""
-    return "python -m reidlib" if Path(sys.argv[0]).name == "__main__.py" else "reidlib"
+    return "python -m reidlib" if Path(sys.argv[0]).parts[-2:] == ("reidlib", "__main__.py") else "reidlib"
 
 
 def command_parser(name: str, text: str, example: str) -> argparse.ArgumentParser:

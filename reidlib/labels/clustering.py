@@ -58,6 +58,7 @@ def cluster(
     seed: int,
     complete: bool = False,
     previous: Int[np.ndarray, "n"] | None = None,
+    distances: Distances | None = None,
 ) -> Clustering:
     """Return clusters of all rows together.
 
@@ -68,17 +69,18 @@ def cluster(
         seed: for the methods that draw (infomap, kmeans).
         complete: keep every distance below 1 even where the method needs only those within its radius.
         previous: the labels of the epoch before, for the method that goes on from them (bottom_up).
+        distances: the graph, where it was made otherwise than `distance_graph` makes it.
 
     Raises:
         ValueError: on an unknown method or setting, too few neighbours, or bad embeddings.
     """
     name, settings = check_method(labelling.method)
-    needed, distances = neighbours_needed(labelling), None
+    needed = 0 if distances is not None else neighbours_needed(labelling)
     if needed:
         neighbours = neighbours or nearest(embeddings, k=needed)
         if neighbours.indices.shape[1] < needed:
             raise ValueError(f"{name}: expected {needed} neighbours of each row, got {neighbours.indices.shape[1]}")
-    if takes(name, "distances"):
+    if takes(name, "distances") and distances is None:
         whole = complete or labelling.original_weight > 0  # blended, far pairs may come near
         distances = distance_graph(embeddings, neighbours, labelling, max_distance=1.0 if whole else radius(settings))
     elif labelling.original_weight:

@@ -5,63 +5,27 @@ epoch's labels: nearest neighbours -> clusters of all images -> information scor
 (`nodes: none`) it is the labelling of Cluster Contrast and its descendants.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Int32
-from pydantic import Field
 
 from reidlib.labels.camera_similarity import candidates_needed, nearer_across_cameras
-from reidlib.labels.centring import centre_cameras
 from reidlib.labels.clustering import cluster, fit_to_images, neighbours_needed
+from reidlib.labels.global_labelling import GlobalLabelling, camera_aware_graph, joined_cues
 from reidlib.labels.guards import check_labels
-from reidlib.labels.methods import parameter_to_move
+from reidlib.labels.methods import parameter_to_move, takes
 from reidlib.labels.numbering import group_numbers, number_clusters
 from reidlib.labels.pseudo_labels import PseudoLabels
 from reidlib.labels.quality import label_measures
+from reidlib.labels.signs import camera_probe, stability
 from reidlib.neighbours.search import Neighbours, Search, nearest
-from reidlib.settings import Count, NotNegative, Share, arguments
 
 Embeddings = Float[np.ndarray, "n d"]
 Labels = Int[np.ndarray, "n"]
 Cameras = Int[np.ndarray, "n"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class GlobalLabelling:
-    """How images of all cameras are clustered and the clusters refined: the section `refine` of params.yaml.
-
-    Attributes:
-        k1: neighbours of the k-reciprocal Jaccard distance, the image itself included.
-        k2: of its local query expansion.
-        original_weight: share of the cosine distance in the distance.
-        method: the clustering, `name` and its settings.
-        camera_similarity: weight of agreeing local classifiers across cameras, at the first epoch.
-        camera_centering: subtract each camera's mean embedding first.
-        nodes: which members of a cluster refine it: all information nodes, one, or none (no refinement).
-        link_k: neighbours linked for the information scores.
-        link_min_similarity: smallest cosine of a link.
-    """
-
-    k1: Annotated[int, Field(ge=2)]
-    k2: Count
-    original_weight: Share
-    method: Mapping[str, Any]
-    camera_similarity: NotNegative
-    camera_centering: bool
-    nodes: Literal["one", "all", "none"]
-    link_k: Count
-    link_min_similarity: Share
-
-
-def global_labelling(params: Mapping[str, Any]) -> GlobalLabelling:
-    """Return what params.yaml says (`refine`); without camera labels nothing is refined or centred by camera."""
-    labelling = GlobalLabelling(**arguments(params["refine"], of=GlobalLabelling, where="refine"))
-    if params["dataset"]["camera_labels"]:
-        return labelling
-    return replace(labelling, nodes="none", camera_centering=False, camera_similarity=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +40,7 @@ class GlobalLabeller:
         seed: of the clusterings that draw.
         epochs: in all; the weight of the camera similarity falls as (1 - epoch / epochs) ** .6 [Xuan & Zhang, TPAMI
             2022].
+        colours: descriptors of the images' colours, unit-norm rows; needed where `labelling.colour_weight` is not 0.
         newest_local: where epochs inside cameras take turns, gives for an epoch the one before it whose labels are the
             local ones.
     """
@@ -86,6 +51,7 @@ class GlobalLabeller:
     labelling: GlobalLabelling
     seed: int
     epochs: int
+    colours: Embeddings | None = None
     newest_local: Callable[[int], int] | None = None
 
     def __call__(self, epoch: int, embeddings: Embeddings, world: Any, earlier: Sequence[Labels]) -> PseudoLabels:
@@ -100,7 +66,7 @@ class GlobalLabeller:
         if self.labelling.method["name"] == "identities" or (epoch == 0 and self.newest_local is None):
             return PseudoLabels(self.first, label_measures(self.first, self.cameras))
         similarity = self.labelling.camera_similarity * (1 - epoch / self.epochs) ** 0.6
-        return global_labels(
+        found = global_labels(
             embeddings,
             self.local if self.newest_local is None else earlier[self.newest_local(epoch)],
             self.cameras,
@@ -109,7 +75,10 @@ class GlobalLabeller:
             search=world.search,
             once=world.on_first,
             previous=earlier[-1] if self.newest_local is None else None,
+            colours=self.colours,
         )
+        stable = {"stability": stability(found.labels, earlier[-1])} if earlier else {}
+        return replace(found, measures=found.measures | stable)
 
 
 def global_labels(
@@ -122,6 +91,7 @@ def global_labels(
     search: Search = nearest,
     once: Callable[[Callable[[], PseudoLabels]], PseudoLabels] = lambda label: label(),
     previous: Labels | None = None,
+    colours: Float[np.ndarray, "n c"] | None = None,
 ) -> PseudoLabels:
     """Cluster all images, and refine the clusters by intra-camera similarity.
 
@@ -134,16 +104,18 @@ def global_labels(
         search: finds the nearest neighbours, which cost most; several processes do it together.
         once: calls a function in one of several processes and gives its result to all.
         previous: the labels of the epoch before, which a clustering that goes on step by step starts from.
+        colours: unit-norm rows that describe the images' colours, the second cue.
 
     Returns:
         The refined labels; their number of clusters, share of outliers and share of clusters that span cameras, and
-        the share of images that refinement turned into outliers.
+        the share of images that refinement turned into outliers; and how far a probe tells the camera of what is
+        clustered (`camera_probe`).
     """
     images = len(embeddings)
-    if labelling.camera_centering:
-        embeddings = centre_cameras(embeddings, cameras)
+    embeddings = joined_cues(embeddings, colours, cameras, labelling=labelling)
     labelling = fit_to_images(labelling, images=images, where="the training set")
-    needed = neighbours_needed(labelling)
+    aware = labelling.camera_aware is not None and takes(labelling.method["name"], "distances")
+    needed = 0 if aware else neighbours_needed(labelling)
     candidates = candidates_needed(needed, images=images) if labelling.camera_similarity else needed
     links = min(labelling.link_k + 1, images) if labelling.nodes != "none" else 0
     neighbours = search(embeddings, k=max(candidates, links)) if max(candidates, links) else None
@@ -153,7 +125,8 @@ def global_labels(
         if labelling.camera_similarity and neighbours and needed:
             weight = labelling.camera_similarity
             near = nearer_across_cameras(embeddings, neighbours, local, cameras, weight=weight, k=needed)
-        clustering = cluster(embeddings, near, labelling=labelling, seed=seed, previous=previous)
+        graph = camera_aware_graph(embeddings, cameras, labelling=labelling) if aware else None
+        clustering = cluster(embeddings, near, labelling=labelling, seed=seed, previous=previous, distances=graph)
         clusters, distances = clustering.labels, clustering.distances
         check_labels(clusters, parameter=parameter_to_move(labelling.method), distances=distances)
         refined = clusters
@@ -162,7 +135,8 @@ def global_labels(
             refined = refine(clusters, local, cameras, scores, nodes=labelling.nodes)
             check_labels(refined, parameter="refine.nodes", distances=distances)
         dropped = float(((refined < 0) & (clusters >= 0)).mean())
-        return PseudoLabels(refined, label_measures(refined, cameras) | {"refined_share": dropped})
+        signs = {"refined_share": dropped, "camera_probe": camera_probe(embeddings, cameras)}
+        return PseudoLabels(refined, label_measures(refined, cameras) | signs)
 
     return once(label)
 

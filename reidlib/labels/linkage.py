@@ -1,7 +1,7 @@
 """Average linkage, exact on the sparse distance graph: no dense matrix, no approximation."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float64, Int32
@@ -10,7 +10,11 @@ from pydantic import Field
 from reidlib.labels import kernels, linkage_kernels
 from reidlib.labels.graphs import Distances, graph_arrays, pair_quantile
 from reidlib.labels.numbering import number_clusters
+from reidlib.labels.quality import silhouette
 from reidlib.settings import Count
+
+IMAGES_PER_CLUSTER = (1.25, 50.0)  # fewest and most, between which the number of clusters of best silhouette is sought
+CUTS = 24  # tried between them
 
 
 def average_linkage(distances: Distances) -> Float64[np.ndarray, "m 4"]:
@@ -46,7 +50,7 @@ def average_linkage(distances: Distances) -> Float64[np.ndarray, "m 4"]:
 def linkage(
     distances: Distances,
     *,
-    n_clusters: Count | None = None,
+    n_clusters: Count | Literal["silhouette"] | None = None,
     images_per_cluster: Annotated[float, Field(ge=1)] | None = None,
     distance_threshold: Annotated[float, Field(gt=0, le=1)] | None = None,
     quantile: Annotated[float, Field(gt=0, lt=1)] | None = None,
@@ -56,7 +60,8 @@ def linkage(
     Args:
         distances: the sparse graph of all pairs below distance 1.
         n_clusters: stop at this many clusters, singletons counted. Merges at distance 1 are arbitrary and never made:
-            where the graph has more connected components than that, the components are the clusters.
+            where the graph has more connected components than that, the components are the clusters. "silhouette":
+            see ``best_number``.
         images_per_cluster: n_clusters = n // images_per_cluster, at least 1 (ICSR: 5 [arXiv:2304.12634]).
         distance_threshold: make the merges at most this high; those at 1 are never made.
         quantile: distance_threshold as a quantile of all pairwise distances, those not stored being 1 (IIDS: 0.0025
@@ -73,16 +78,34 @@ def linkage(
     check_one_given("linkage", cuts | {"distance_threshold": distance_threshold, "quantile": quantile})
     if images_per_cluster is not None:
         n_clusters = clusters_for(n, images_per_cluster=images_per_cluster)
-    if n_clusters is not None and not 1 <= n_clusters <= max(n, 1):
+    if isinstance(n_clusters, int) and not 1 <= n_clusters <= max(n, 1):
         raise ValueError(f"linkage: n_clusters: expected 1 to {n} for {n} rows, found {n_clusters}")
     if quantile is not None:
         distance_threshold = pair_quantile(distances, quantile=quantile)
     merges = average_linkage(distances)
+    if n_clusters == "silhouette":
+        n_clusters = best_number(distances, merges)
     made = n - n_clusters if n_clusters is not None else int((merges[:, 2] <= distance_threshold).sum())
     return number_clusters(kernels.cut(n, merges[:made]), smallest=2)
 
 
-def check_one_given(where: str, settings: Mapping[str, float | None]) -> None:
+def best_number(distances: Distances, merges: Float64[np.ndarray, "m 4"]) -> int:
+    """Return the number of clusters, singletons counted, whose silhouette over all rows is best, a singleton's being 0.
+
+    24 numbers are tried, from 1.25 to 50 rows to a cluster in equal ratios, as far as merges go; of equally good ones
+    the largest number is taken. Time: a pass over the stored pairs for each.
+    """
+    n = distances.shape[0]
+    fewest = n - len(merges)
+    tried = np.unique(np.rint(n / np.geomspace(*IMAGES_PER_CLUSTER, CUTS)).astype(int))[::-1]
+    numbers = [int(number) for number in tried if max(fewest, 2) <= number < n]
+    if not numbers:
+        return max(fewest, 1)
+    found = [silhouette(distances, kernels.cut(n, merges[: n - number])) for number in numbers]
+    return numbers[int(np.argmax(found))]
+
+
+def check_one_given(where: str, settings: Mapping[str, float | str | None]) -> None:
     """Raise a ValueError unless exactly one of the settings is given; the others are None."""
     given = {name: value for name, value in settings.items() if value is not None}
     if len(given) != 1:

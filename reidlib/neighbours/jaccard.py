@@ -54,15 +54,20 @@ def jaccard_from_neighbours(
     """
     if not 0 <= max_distance <= 1:
         raise ValueError(f"jaccard: expected max_distance in [0, 1], got {max_distance}")
-    return _overlaps(neighbour_weights(embeddings, indices, k2=k2, similarities=similarities), max_distance)
+    return overlap_distances(neighbour_weights(embeddings, indices, k2=k2, similarities=similarities), max_distance)
 
 
 _Upper = tuple[int, int, Int32[np.ndarray, "_"], Float32[np.ndarray, "_"]]
 """Entries right of the diagonal: of the rows from start to stop their columns and distances."""
 
 
-def _overlaps(rows: Rows, max_distance: float) -> csr_array:
-    """Step 6: the distances of all pairs that share an entry."""
+def overlap_distances(rows: Rows, max_distance: float) -> csr_array:
+    """Step 6: the distances 1 - s / (2 - s) of all pairs that share an entry, s being the sum over the smaller weights.
+
+    Args:
+        rows: sparse weights whose rows sum to 1, columns of a row in any order.
+        max_distance: pairs further apart are not stored.
+    """
     n = len(rows.indptr) - 1
     lists, places = inverted_lists(rows)
     above = np.empty(n, np.int32)

@@ -96,7 +96,8 @@ def train(
 def begin_epoch(state: State, images: Images, cameras: Integer[np.ndarray, "n"]) -> None:
     """Embed all images, each process its share; label them; make the losses ready for the labels."""
     world, settings = state.world, state.settings
-    part = embed(state.model, images, rows=world.share(len(images)), bf16=state.precision == "bf16")
+    how = {"bf16": state.precision == "bf16", "flip": settings.label_flip}
+    part = embed(state.model, images, rows=world.share(len(images)), **how)
     embeddings = world.join(part, count=len(images))
     variance = 1 - float(np.square(embeddings.mean(axis=0, dtype=np.float64)).sum())
     if variance < SMALLEST_VARIANCE:
@@ -107,6 +108,7 @@ def begin_epoch(state: State, images: Images, cameras: Integer[np.ndarray, "n"])
         raise ValueError(f"{when} all embeddings are nearly one (variance {variance:.1e}); {mend}")
     threads = torch.get_num_threads()
     state.labels = state.phase.label(state.epoch, embeddings, world, state.history.labels)
+    state.warn()
     torch.set_num_threads(threads)  # numba's first parallel kernel moves OpenMP's number, torch's with it
     torch.manual_seed(int(np.random.default_rng((settings.seed, state.epoch)).integers(2**62)))
     state.loss.begin(

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Integer
 
-from reidlib.labels.icsr import GlobalLabeller, global_labelling
+from reidlib.labels.global_labelling import global_labelling
+from reidlib.labels.icsr import GlobalLabeller
 from reidlib.labels.identities import identity_labels
 from reidlib.labels.local import LocalLabelling, local_labels, silhouette_of
 from reidlib.labels.pseudo_labels import PseudoLabels
@@ -99,7 +100,12 @@ class SourceLabeller:
 
 
 def read_across(
-    params: Mapping[str, Any], first: Labels, local: Labels, cameras: Cameras, source: Labels | None = None
+    params: Mapping[str, Any],
+    first: Labels,
+    local: Labels,
+    cameras: Cameras,
+    source: Labels | None = None,
+    colours: Embeddings | None = None,
 ) -> tuple[list[Phase], Settings, str]:
     """Return the phases of the stage `train_inter`, its settings, and what it starts from ("intra" or "initial").
 
@@ -111,6 +117,7 @@ def read_across(
         local: their labels inside cameras.
         cameras: of the own images.
         source: identities of the images of another dataset that follow them, if there are any.
+        colours: descriptors of the own images' colours.
 
     Raises:
         ValueError: values that do not fit, or a source beside rounds or a teacher, which know no other dataset.
@@ -126,6 +133,7 @@ def read_across(
         labelling=global_labelling(params),
         seed=settings.seed,
         epochs=settings.epochs,
+        colours=colours,
         newest_local=None if rounds is None else rounds.newest_local,
     )
     if source is not None:

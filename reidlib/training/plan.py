@@ -57,6 +57,7 @@ class Settings:
         cosine: whether the rate falls after the warm-up along half a cosine [Loshchilov & Hutter, ICLR 2017,
             arXiv:1608.03983], to 0 at the end.
         clip_norm: largest norm of the gradient; None for any.
+        label_flip: whether labels are made from embeddings averaged with the mirror images'.
         augmentation: of the training crops.
         compute: precision and the like.
         seed: of sampling and augmentation.
@@ -74,6 +75,7 @@ class Settings:
     decay_factor: Share
     cosine: bool
     clip_norm: Positive | None
+    label_flip: bool
     augmentation: Augmentation
     compute: Compute
     seed: Seed

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reidlib.labels.pseudo_labels import PseudoLabels
+from reidlib.labels.signs import warning_signs
 from reidlib.losses.total import TotalLoss
 from reidlib.models.embedder import Embedder
 from reidlib.training.checkpoint import Checkpoints, unpack
@@ -42,6 +43,7 @@ class State:
         precision: of the network's passes, fp32 or bf16.
         values: float32 (iterations,), the loss of each iteration of the epoch so far, on the device.
         history: of the epochs that have ended.
+        warned: names of the signs that were warned of already.
         epoch: the present one, from 0.
         iteration: the next one of the epoch.
         labels: of the epoch, None where they are still to be made.
@@ -64,6 +66,7 @@ class State:
         self.precision: str = settings.compute.precision
         self.values = torch.zeros(settings.iterations, device=world.device)
         self.history = History()
+        self.warned: set[str] = set()
         self.epoch, self.iteration = 0, 0
         self.labels: PseudoLabels | None = None
 
@@ -121,6 +124,14 @@ class State:
         alive = {id(parameter) for group in groups for parameter in group["params"]}
         for parameter in [old for old in self.optimiser.state if id(old) not in alive]:
             del self.optimiser.state[parameter]
+
+    def warn(self) -> None:
+        """Say what the labels so far warn of, each sign once in a run."""
+        assert self.labels is not None
+        for name, line in warning_signs([*self.history.curves, self.labels.measures]).items():
+            if self.world.first and name not in self.warned:
+                print(f"warning, epoch {self.epoch + 1}: {line}", flush=True)
+            self.warned.add(name)
 
     def end_epoch(self) -> dict[str, float]:
         """Note the epoch in the history, go to the next, and return the epoch's curve."""

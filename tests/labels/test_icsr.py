@@ -6,13 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reidlib.labels.alignment import align_cameras, join_cues
 from reidlib.labels.camera_similarity import nearer_across_cameras
-from reidlib.labels.centring import centre_cameras
 from reidlib.labels.clustering import cluster
-from reidlib.labels.icsr import GlobalLabelling, global_labelling, global_labels, information_scores, refine
+from reidlib.labels.dbscan import dbscan
+from reidlib.labels.global_labelling import GlobalLabelling, global_labelling
+from reidlib.labels.icsr import global_labels, information_scores, refine
 from reidlib.labels.local import local_labels
 from reidlib.labels.numbering import number_clusters
 from reidlib.labels.quality import label_measures
+from reidlib.labels.signs import camera_probe
+from reidlib.neighbours.camera_aware import CameraAware, camera_aware_distance
 from reidlib.neighbours.search import Neighbours, nearest
 
 
@@ -88,8 +92,8 @@ def test_unknown_nodes_and_no_rows():
 
 DBSCAN = {"name": "dbscan", "eps": 0.6, "min_samples": 4}
 PLAIN = GlobalLabelling(
-    k1=15, k2=4, original_weight=0.0, method=DBSCAN, camera_similarity=0.0, camera_centering=False, nodes="all",
-    link_k=10, link_min_similarity=0.4,
+    k1=15, k2=4, original_weight=0.0, method=DBSCAN, camera_similarity=0.0, nodes="all",
+    link_k=10, link_min_similarity=0.4, camera_alignment="none", colour_weight=0.0, camera_aware=None,
 )  # fmt: skip
 
 
@@ -101,12 +105,12 @@ def images(people, labelling):
     return embeddings, inside.labels, cameras
 
 
-@pytest.mark.parametrize("changes", [{}, {"nodes": "one"}, {"camera_centering": True}, {"camera_similarity": 0.3}])
+@pytest.mark.parametrize("changes", [{}, {"nodes": "one"}, {"camera_alignment": "whiten"}, {"camera_similarity": 0.3}])
 def test_global_labels_are_the_papers_steps(images, changes):
     embeddings, local, cameras = images
     how = replace(PLAIN, **changes)
     found = global_labels(embeddings, local, cameras, labelling=how, seed=0)
-    rows = centre_cameras(embeddings, cameras) if how.camera_centering else embeddings
+    rows = align_cameras(embeddings, cameras, alignment=how.camera_alignment)
     neighbours = near = nearest(rows, k=45)
     if how.camera_similarity:
         near = nearer_across_cameras(rows, neighbours, local, cameras, weight=0.3, k=15)
@@ -115,15 +119,35 @@ def test_global_labels_are_the_papers_steps(images, changes):
     expected = refine(clusters, local, cameras, scores, nodes=how.nodes)
     assert np.array_equal(found.labels, expected) and not np.array_equal(expected, clusters)
     dropped = np.mean((expected < 0) & (clusters >= 0))
-    assert found.measures == label_measures(expected, cameras) | {"refined_share": dropped}
+    probe = camera_probe(rows, cameras)
+    assert found.measures == label_measures(expected, cameras) | {"refined_share": dropped, "camera_probe": probe}
     unrefined = global_labels(embeddings, local, cameras, labelling=replace(how, nodes="none"), seed=0)
     assert np.array_equal(unrefined.labels, clusters) and unrefined.measures["refined_share"] == 0
+
+
+def test_two_cues_and_camera_aware_neighbours(images, people):
+    embeddings, local, cameras = images
+    colours = people(300, noise=2.0)[0][:, :7]
+    colours = colours / np.linalg.norm(colours, axis=1, keepdims=True)
+    aware = {"own_k1": 4, "other_k1": 6, "own_k2": 2, "other_k2": 2}
+    how = replace(PLAIN, camera_alignment="whiten", colour_weight=0.5, camera_aware=aware)
+    found = global_labels(embeddings, local, cameras, labelling=how, seed=0, colours=colours)
+    rows = join_cues(*(align_cameras(cue, cameras, alignment="whiten") for cue in (embeddings, colours)), weight=0.5)
+    graph = camera_aware_distance(rows, cameras, settings=CameraAware(**aware))
+    clusters = dbscan(graph, eps=0.6, min_samples=4)
+    scores = information_scores(nearest(rows, k=11), links=11, min_similarity=0.4)
+    assert np.array_equal(found.labels, refine(clusters, local, cameras, scores, nodes="all"))
+    assert found.measures["clusters"] > 10
+    with pytest.raises(ValueError, match=r"refine\.colour_weight: 0\.5, but no colours"):
+        global_labels(embeddings, local, cameras, labelling=how, seed=0)
 
 
 @pytest.mark.parametrize(
     ("changes", "count"),
     [
         ({}, 15),
+        ({"camera_aware": {"own_k1": 4, "other_k1": 4}}, 11),
+        ({"camera_aware": {"own_k1": 4, "other_k1": 4}, "nodes": "none"}, None),
         ({"link_k": 40}, 41),
         ({"link_k": 999}, 300),
         ({"link_k": 40, "nodes": "none"}, 15),
@@ -168,9 +192,28 @@ def test_useless_labels_are_refused_before_and_after_refinement(images):
 
 
 def test_without_camera_labels_nothing_goes_by_camera():
-    values = vars(PLAIN) | {"camera_similarity": 0.1, "camera_centering": True}
+    values = vars(PLAIN) | {"camera_similarity": 0.1, "camera_alignment": "centre"}
     params = {"refine": values, "dataset": {"camera_labels": True}}
-    assert global_labelling(params) == replace(PLAIN, camera_similarity=0.1, camera_centering=True)
+    assert global_labelling(params) == replace(PLAIN, camera_similarity=0.1, camera_alignment="centre")
     assert global_labelling(params | {"dataset": {"camera_labels": False}}) == replace(PLAIN, nodes="none")
-    with pytest.raises(ValueError, match=r"refine\.k1: .*greater than or equal to 2"):
-        global_labelling(params | {"refine": values | {"k1": 1}})
+    aware = params | {"refine": vars(PLAIN) | {"camera_aware": {"own_k1": 3}, "camera_alignment": "whiten"}}
+    assert global_labelling(aware).camera_aware == {"own_k1": 3}
+    assert global_labelling(aware | {"dataset": {"camera_labels": False}}) == replace(PLAIN, nodes="none")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"k1": 1}, r"refine\.k1: .*greater than or equal to 2"),
+        ({"camera_alignment": "center"}, r"refine\.camera_alignment"),
+        ({"camera_aware": {"own": 3}}, r"refine\.camera_aware\.own"),
+        (
+            {"camera_aware": {}, "original_weight": 0.3},
+            r"refine\.original_weight: expected 0 beside refine\.camera_aware",
+        ),
+        ({"camera_aware": {}, "camera_similarity": 0.3}, r"refine\.camera_similarity: expected 0 beside"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        global_labelling({"refine": vars(PLAIN) | changes, "dataset": {"camera_labels": True}})

@@ -18,7 +18,8 @@ for room in ("neighbours", "labels", "retrieval"):
 """
 USE = """
 import numpy as np
-from reidlib.labels.icsr import GlobalLabelling, global_labels
+from reidlib.labels.global_labelling import GlobalLabelling
+from reidlib.labels.icsr import global_labels
 from reidlib.labels.local import LocalLabelling, local_labels
 from reidlib.labels.quality import label_quality
 from reidlib.retrieval.metrics import cosine_tiles, evaluate
@@ -30,7 +31,7 @@ rows = generator.standard_normal((11, 16))[identities] + 0.2 * generator.standar
 rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 same = {"k1": 10, "k2": 3, "original_weight": 0.1, "method": {"name": "linkage", "images_per_cluster": 4.0}}
 local = local_labels(rows, cameras, labelling=LocalLabelling(**same), seed=0)
-cameras_count = {"camera_similarity": 0.1, "camera_centering": True}
+cameras_count = {"camera_similarity": 0.1, "camera_alignment": "whiten", "colour_weight": 0.0, "camera_aware": None}
 labelling = GlobalLabelling(**same, **cameras_count, nodes="all", link_k=5, link_min_similarity=0.1)
 label_quality(global_labels(rows, local.labels, cameras, labelling=labelling, seed=0).labels, identities)
 names = {f"{side}_{what}": values for side in ("query", "gallery")

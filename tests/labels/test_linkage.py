@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
+from sklearn.metrics import silhouette_score
 
-from reidlib.labels.linkage import average_linkage, linkage
+from reidlib.labels.linkage import average_linkage, best_number, linkage
 from reidlib.labels.numbering import number_clusters
 from reidlib.neighbours.jaccard import jaccard_distance
 
@@ -129,3 +130,28 @@ def test_a_one_sided_graph_is_refused():
     one_sided = sparse.csr_array(([0.0, 0.5, 0.0], ([0, 0, 1], [0, 1, 1])), shape=(2, 2), dtype=np.float32)
     with pytest.raises(ValueError, match="symmetric"):
         average_linkage(one_sided)
+
+
+@pytest.mark.parametrize("noise", [0.4, 1.2])
+def test_the_silhouette_finds_the_number_of_clusters(people, noise):
+    embeddings, identities, _ = people(300, noise=noise)
+    graph = jaccard_distance(embeddings, k1=12, k2=3)
+    dense = np.ones((300, 300))
+    coo = sparse.coo_array(graph)
+    dense[coo.coords] = coo.data
+    tree = hierarchy.linkage(squareform((dense + dense.T) / 2), "average")
+    scores = {}
+    for number in {round(300 / size) for size in np.geomspace(1.25, 50, 24)}:
+        if tree[300 - number - 1, 2] < 1 - 1e-12:  # no merge at distance 1 is made
+            cut = hierarchy.cut_tree(tree, number)[:, 0]
+            scores[number] = silhouette_score(dense, cut, metric="precomputed")
+    best = max(scores, key=lambda number: (scores[number], number))
+    assert best == best_number(graph, average_linkage(graph))
+    assert np.array_equal(linkage(graph, n_clusters="silhouette"), linkage(graph, n_clusters=best))
+    if noise < 1:
+        assert abs(best - len(np.unique(identities))) <= 0.2 * best
+
+
+def test_where_there_is_nothing_to_merge_the_silhouette_leaves_all_apart():
+    apart = sparse.csr_array((np.zeros(5, np.float32), (np.arange(5), np.arange(5))), shape=(5, 5))
+    assert linkage(apart, n_clusters="silhouette").tolist() == [-1] * 5

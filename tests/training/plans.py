@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from reidlib.batches.variation import Augmentation
-from reidlib.labels.icsr import GlobalLabelling
+from reidlib.labels.global_labelling import GlobalLabelling
 from reidlib.labels.local import LocalLabelling
 from reidlib.labels.pseudo_labels import PseudoLabels
 from reidlib.models.architecture import Architecture
@@ -17,7 +17,8 @@ BATCHES: dict[str, Any] = {
 METHOD = {"name": "linkage", "images_per_cluster": 3.0}
 LOCAL = LocalLabelling(k1=4, k2=2, original_weight=0.0, method=METHOD)
 GLOBAL = GlobalLabelling(
-    k1=6, k2=2, original_weight=0.0, method=METHOD, camera_similarity=0.0, camera_centering=True, nodes="all", link_k=4,
+    k1=6, k2=2, original_weight=0.0, method=METHOD, camera_similarity=0.0, camera_alignment="centre",
+    colour_weight=0.0, camera_aware=None, nodes="all", link_k=4,
     link_min_similarity=0.1,
 )  # fmt: skip
 
@@ -27,7 +28,7 @@ def settings_of(**changes: Any) -> Settings:
     values = {
         "epochs": 2, "iterations": 3, "optimiser": "adam", "learning_rate": 1e-3, "backbone_rate": 1.0,
         "weight_decay": 5e-4, "warm_up": 0, "warm_up_from": 0.01, "decay_at": [1], "decay_factor": 0.1, "cosine": False,
-        "clip_norm": None, "augmentation": Augmentation(pad=2), "seed": 3,
+        "clip_norm": None, "label_flip": False, "augmentation": Augmentation(pad=2), "seed": 3,
     }  # fmt: skip
     computing = {"precision": "fp32", "log_every": 2}
     for name in ("precision", "compile", "log_every", "device_memory_gib"):

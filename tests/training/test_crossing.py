@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from reidlib.labels.icsr import GlobalLabeller, GlobalLabelling
+from reidlib.labels.global_labelling import GlobalLabelling
+from reidlib.labels.icsr import GlobalLabeller
 from reidlib.losses.total import TotalLoss
 from reidlib.models.architecture import Architecture
 from reidlib.models.embedder import new_embedder
@@ -55,7 +56,7 @@ CASES = range(14)
 INSIDE = {"sampling": "every_camera", "clusters_per_batch": 2, "images_per_cluster": 2}
 SETTINGS = settings_of(
     iterations=2, backbone_rate=0.5, warm_up=1, warm_up_from=0.5, decay_factor=0.5, cosine=True, clip_norm=10.0,
-    log_every=1,
+    label_flip=True, log_every=1,
 )  # fmt: skip
 
 
@@ -80,8 +81,11 @@ def crossing(number, crops):
     weights = [0.0] if method["name"] in ("kmeans", "infomap") else [0.0, 0.3]  # these make no distances
     labelling = GlobalLabelling(
         k1=6, k2=2, original_weight=choose(weights), method=method, camera_similarity=choose([0.0, 0.01]),
-        camera_centering=choose([False, True]), nodes=choose(["none", "one", "all"]), link_k=4, link_min_similarity=0.1,
+        camera_alignment=choose(["none", "centre", "whiten"]), colour_weight=0.0,
+        camera_aware=None, nodes=choose(["none", "one", "all"]), link_k=4, link_min_similarity=0.1,
     )  # fmt: skip
+    if not labelling.original_weight:
+        labelling = replace(labelling, camera_aware=choose([None, {"own_k1": 3, "other_k1": 4}]))
     local = np.where(cameras == 0, people, people + 8).astype(np.int32)
     if choose([False, True]):  # without camera labels
         cameras, local = np.zeros_like(cameras), people

@@ -21,7 +21,8 @@ BEGIN = """
 import pickle, sys
 import numpy as np
 import torch
-from reidlib.labels.icsr import GlobalLabeller, GlobalLabelling
+from reidlib.labels.global_labelling import GlobalLabelling
+from reidlib.labels.icsr import GlobalLabeller
 from reidlib.labels.pseudo_labels import PseudoLabels
 from reidlib.models.embedder import new_embedder
 from reidlib.training import loop
@@ -40,8 +41,9 @@ noise = generator.integers(-30, 31, (8, 6, 32, 16, 3))
 images = (colours[:, None] + noise).clip(0, 255).astype(np.uint8).reshape(48, 32, 16, 3)
 cameras, people = np.tile(np.int16([0, 0, 0, 1, 1, 1]), 8), np.repeat(np.int32(range(8)), 6)
 local = np.where(cameras == 0, people, people + 8).astype(np.int32)
-labelling = GlobalLabelling(k1=6, k2=2, method={"name": "linkage", "images_per_cluster": 6.0}, camera_centering=True,
-    nodes="all", original_weight=0.0, camera_similarity=0.0, link_k=4, link_min_similarity=0.1)
+labelling = GlobalLabelling(k1=6, k2=2, method={"name": "linkage", "images_per_cluster": 6.0}, link_k=4, nodes="all",
+    camera_alignment="centre", colour_weight=0.0, camera_aware=None, original_weight=0.0, camera_similarity=0.0,
+    link_min_similarity=0.1)
 memories, end_epoch = [], loop.State.end_epoch
 def noted(state, *rest):
     memories.append(next(iter(state.loss.terms.values())).centres.numpy().copy())

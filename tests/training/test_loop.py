@@ -178,7 +178,7 @@ def test_global_labels_find_separated_people_and_refinement_only_removes(crops):
     method = {"name": "dbscan", "eps": 0.6, "min_samples": 2}
     kinds = {}
     for nodes in ("none", "one", "all"):
-        labelling = replace(GLOBAL, method=method, nodes=nodes, camera_centering=False)
+        labelling = replace(GLOBAL, method=method, nodes=nodes, camera_alignment="none")
         found = global_labels(embeddings, local, cameras, labelling=labelling, seed=0)
         kinds[nodes] = found.labels
         kept = found.labels >= 0

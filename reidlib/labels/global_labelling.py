@@ -1,0 +1,90 @@
+"""How images of all cameras are labelled: the settings of `refine`, the cues that are clustered, their distances."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from pydantic import Field
+
+from reidlib.labels.alignment import Alignment, align_cameras, join_cues
+from reidlib.labels.graphs import Distances
+from reidlib.labels.methods import check_method, radius
+from reidlib.neighbours.camera_aware import CameraAware, camera_aware_distance
+from reidlib.settings import Count, NotNegative, Share, arguments
+
+Embeddings = Float[np.ndarray, "n d"]
+Cameras = Int[np.ndarray, "n"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalLabelling:
+    """How images of all cameras are clustered and the clusters refined: the section `refine` of params.yaml.
+
+    Attributes:
+        k1: neighbours of the k-reciprocal Jaccard distance, the image itself included.
+        k2: of its local query expansion.
+        original_weight: share of the cosine distance in the distance.
+        method: the clustering, `name` and its settings.
+        camera_similarity: weight of agreeing local classifiers across cameras, at the first epoch.
+        camera_alignment: what of each camera is taken away first: nothing, its mean embedding (centre), its mean and
+            covariance (whiten); see `reidlib.labels.alignment`.
+        colour_weight: of the images' colours, aligned likewise, beside the embeddings; 0 leaves them out.
+        camera_aware: the neighbours of the camera-aware Jaccard distance (`reidlib.neighbours.camera_aware`), in the
+            place of k1 and k2; None for the plain one.
+        nodes: which members of a cluster refine it: all information nodes, one, or none (no refinement).
+        link_k: neighbours linked for the information scores.
+        link_min_similarity: smallest cosine of a link.
+    """
+
+    k1: Annotated[int, Field(ge=2)]
+    k2: Count
+    original_weight: Share
+    method: Mapping[str, Any]
+    camera_similarity: NotNegative
+    camera_alignment: Alignment
+    colour_weight: NotNegative
+    camera_aware: Mapping[str, Any] | None
+    nodes: Literal["one", "all", "none"]
+    link_k: Count
+    link_min_similarity: Share
+
+
+def global_labelling(params: Mapping[str, Any]) -> GlobalLabelling:
+    """Return what params.yaml says (`refine`); without camera labels nothing is refined or aligned by camera.
+
+    Raises:
+        ValueError: values out of range, or that do not go together.
+    """
+    labelling = GlobalLabelling(**arguments(params["refine"], of=GlobalLabelling, where="refine"))
+    if labelling.camera_aware is not None:
+        arguments(labelling.camera_aware, of=CameraAware, where="refine.camera_aware")
+        for key in ("original_weight", "camera_similarity"):
+            if value := getattr(labelling, key):
+                raise ValueError(f"refine.{key}: expected 0 beside refine.camera_aware, found {value}")
+    if params["dataset"]["camera_labels"]:
+        return labelling
+    return replace(labelling, nodes="none", camera_alignment="none", camera_similarity=0.0, camera_aware=None)
+
+
+def joined_cues(
+    embeddings: Embeddings, colours: Float[np.ndarray, "n c"] | None, cameras: Cameras, *, labelling: GlobalLabelling
+) -> Float[np.ndarray, "n joined"]:
+    """Return what is clustered: the embeddings, and the colours beside them, each aligned across cameras."""
+    aligned = align_cameras(embeddings, cameras, alignment=labelling.camera_alignment)
+    if not labelling.colour_weight:
+        return aligned
+    if colours is None:
+        raise ValueError(f"refine.colour_weight: {labelling.colour_weight}, but no colours of the images were given")
+    second = align_cameras(colours, cameras, alignment=labelling.camera_alignment)
+    return join_cues(aligned, second, weight=labelling.colour_weight)
+
+
+def camera_aware_graph(
+    embeddings: Float[np.ndarray, "n joined"], cameras: Cameras, *, labelling: GlobalLabelling
+) -> Distances:
+    """Return the camera-aware distances as far as the clustering looks."""
+    settings = CameraAware(**(labelling.camera_aware or {}))
+    furthest = radius(check_method(labelling.method)[1])
+    return camera_aware_distance(embeddings, cameras, settings=settings, max_distance=furthest)
