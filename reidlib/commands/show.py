@@ -54,7 +54,10 @@ def chosen_options(path: Path) -> str:
     """Return the options of `dvc exp run` that say what params.yaml says; nothing where there is no such file."""
     if not path.is_file():
         return ""
-    overrides = chosen_overrides(yaml.safe_load(path.read_text(encoding="utf-8")))
+    try:
+        overrides = chosen_overrides(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValueError:  # no Hydra here, or no conf/
+        overrides = None
     if overrides is None:
         return " <the -S of the run before>"
     overrides = [override for override in overrides if not override.startswith("train_inter.epochs=")]

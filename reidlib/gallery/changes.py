@@ -49,7 +49,7 @@ def add_pictures(
             the files' folders tell.
         model: that makes the vectors.
         on_bad_picture: as in `Model.embed`.
-        index: exact, or an index of this kind over all rows; auto: what is there, or IVF beyond 100,000 rows.
+        index: exact, or an index of this kind over all rows; auto: what is there, or HNSW beyond 100,000 rows.
 
     Raises:
         ValueError: a gallery of another model, pictures that cannot be read, two of one path.
@@ -111,20 +111,22 @@ def change_index(folder: Path, manifest: Manifest, index: IndexChoice, *, recall
         later = rows - (0 if former is None else former.rows)
         if later <= max(EXACT_UP_TO, 0 if former is None else former.rows // 2):
             return
-    kind: Kind | None = None if index == "exact" else "hnsw" if index == "hnsw" else "ivf"
+    kind: Kind | None = None if index == "exact" else "ivf" if index == "ivf" else "hnsw"
     if index == "auto" and former is not None:
         kind = former.kind
     facts: IndexFacts | None = None
+    path = folder / manifest.version / INDEX_FILE
     if kind is not None and rows:
         vectors = open_store(folder).vectors
 
         def truth(queries: Float32[np.ndarray, "q d"], k: int) -> list[Int64[np.ndarray, "_"]]:
             return [answer.rows for answer in nearest_rows(vectors, queries, k=k)]
 
-        path = folder / manifest.version / INDEX_FILE
         facts = build_index(vectors, path, kind=kind, recall=recall, truth=truth)
     if facts != former:
         write_manifest(folder, Manifest(**vars(manifest) | {"index": facts}))
+    if facts is None:
+        path.unlink(missing_ok=True)
 
 
 def check_model(folder: Path, manifest: Manifest, model: Model) -> None:

@@ -165,7 +165,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     with atomic_file(folder / MANIFEST) as temporary:
         temporary.write_bytes(TypeAdapter(Manifest).dump_json(manifest, indent=2) + b"\n")
     for entry in folder.iterdir():
-        if entry.is_dir() and entry.name != manifest.version and not entry.name.startswith("."):
+        if (
+            entry.is_dir() and entry.name != manifest.version
+        ):  # what killed writers left too: `writing` holds the folder
             shutil.rmtree(entry, ignore_errors=True)
 
 
