@@ -38,7 +38,8 @@ def check_params(values: Mapping[str, Any]) -> None:
 def _params(
     *, name: str, seed: Seed, supervision: str, demo: dict, dataset: dict, source: dict, synthesize: dict, unzip: dict,
     model: dict, augment: dict, compute: dict, extract: dict, cluster: dict, train_intra: dict, refine: dict,
-    train_inter: dict, embed: dict, evaluate: dict, transfer: dict,
+    train_inter: dict, embed: dict, calibrate: dict, evaluate: dict, export: dict,
+    transfer: dict,
 ) -> None:  # fmt: skip
     """The sections of params.yaml."""
 
@@ -96,18 +97,23 @@ def _check_labelling(values: Mapping[str, Any]) -> None:
 
 
 def _check_training(values: Mapping[str, Any]) -> None:
+    from reidlib.calibration.fit import calibrate
     from reidlib.embed import embed_together, initial_embeddings
+    from reidlib.export.folder import export_folder
     from reidlib.losses.total import TotalLoss
     from reidlib.models.architecture import Architecture
     from reidlib.models.weights import load_weights
     from reidlib.report.measures import Reranking, retrieval_report
+    from reidlib.report.verification import verification_report
     from reidlib.training.phases import Rounds
     from reidlib.training.plan import read_plan
 
     arguments(values["model"], of=Architecture, where="model", given=("cameras",))
     arguments_of_each(values["extract"], of=[load_weights, initial_embeddings], where="extract", given=("folder",))
     arguments(values["embed"], of=embed_together, where="embed")
-    arguments(values["evaluate"], of=retrieval_report, where="evaluate")
+    arguments(values["calibrate"], of=calibrate, where="calibrate", given=("seed",))
+    arguments(values["export"], of=export_folder, where="export", given=("false_match_rate",))
+    arguments_of_each(values["evaluate"], of=[retrieval_report, verification_report], where="evaluate")
     if values["evaluate"]["reranking"]:
         arguments(values["evaluate"]["reranking"], of=Reranking, where="evaluate.reranking")
     for section in ("train_intra", "train_inter"):

@@ -34,7 +34,8 @@ def clone(tmp_path_factory):
     make_repository(folder)
     output = run(folder, "dvc", "repro")
     assert stages_run(output) == [
-        "synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "embed", "evaluate",
+        "synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "embed", "calibrate",
+        "evaluate", "export",
     ]  # fmt: skip
     run(folder, "git", "add", "--all")
     run(folder, "git", "commit", "--quiet", "-m", "ran")
@@ -61,8 +62,10 @@ def test_the_pipeline_writes_what_it_promises(clone):
         "label_quality_intra",
         "label_quality_inter",
         "cmc",
+        "det",
         "ranked_lists",
     } == pictures
+    assert 0 <= values["inter_calibration_error"] <= 1 and 0 <= values["inter_false_match_rate"] <= 1
     assert "inter_mAP" in run(clone, "dvc", "metrics", "show")
     assert run(clone, "git", "status", "--porcelain") == ""  # artifacts are ignored, what should be committed is
     text = run(clone, sys.executable, "-m", "reidlib", "show", "metrics")
@@ -106,9 +109,10 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(clone):
     names = ["metrics/train_inter.csv", "data/synthetic/inter/labels.parquet", "data/synthetic/inter/model.safetensors"]
     first = [(clone / name).read_bytes() for name in names], metrics(clone)
     output = run(
-        clone, "dvc", "repro", "--force", "--single-item", "train_intra", "refine", "train_inter", "embed", "evaluate"
-    )
-    assert stages_run(output) == ["train_intra", "refine", "train_inter", "embed", "evaluate"]
+        clone, "dvc", "repro", "--force", "--single-item", "train_intra", "refine", "train_inter", "embed",
+        "calibrate", "evaluate"
+    )  # fmt: skip
+    assert stages_run(output) == ["train_intra", "refine", "train_inter", "embed", "calibrate", "evaluate"]
     assert ([(clone / name).read_bytes() for name in names], metrics(clone)) == first
     output = run(clone, "dvc", "exp", "run", "-S", "seed=2", *(f"-S{value}" for value in TINY))
     assert "extract" in stages_run(output) and "unzip" not in stages_run(output)

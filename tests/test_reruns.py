@@ -11,16 +11,17 @@ from dvc.repo import Repo
 
 from tests.repository import make_repository, run
 
-LABEL = {"cluster", "train_intra", "refine", "train_inter", "evaluate"}
+LABEL = {"cluster", "train_intra", "refine", "train_inter", "calibrate", "evaluate"}
 TRAIN = {"train_intra", "train_inter"}
-NETWORK = {"extract", "train_intra", "train_inter", "embed"}
+NETWORK = {"extract", "train_intra", "train_inter", "embed", "export"}
 DATA = "data/synthetic"
 
 ARTIFACTS = [
     "raw/synthetic.zip", "images/train/pixels.npy", "images/train/rows.parquet", "images/query/pixels.npy",
     "images/gallery/rows.parquet", "identities.parquet", "names.parquet", "features/train.npy",
     "local_labels.parquet", "intra/labels.parquet", "refined_labels.parquet", "inter/labels.parquet",
-    "embeddings/query/inter.npy", "clusters/images.csv",
+    "embeddings/query/inter.npy", "calibration.json", "clusters/images.csv",
+    "model/README.md",
 ]  # fmt: skip
 EDITS = {  # a file, and the stages that run again because of it
     "reidlib/archives/readers.py": {"unzip"},
@@ -32,7 +33,9 @@ EDITS = {  # a file, and the stages that run again because of it
     "reidlib/embed.py": NETWORK,
     "reidlib/batches/augment.py": NETWORK,
     "reidlib/labels/dbscan.py": LABEL,
-    "reidlib/neighbours/jaccard.py": LABEL,
+    "reidlib/neighbours/jaccard.py": LABEL - {"calibrate"},
+    "reidlib/calibration/fit.py": {"calibrate", "evaluate", "export"},
+    "reidlib/export/card.py": {"export"},
     "reidlib/retrieval/metrics.py": {"evaluate"},
     "reidlib/report/style.py": {"evaluate"},
     "reidlib/gallery/search.py": set(),
@@ -49,13 +52,17 @@ EDITS = {  # a file, and the stages that run again because of it
     f"{DATA}/images/gallery/rows.parquet": {"unzip", "embed", "evaluate"},
     f"{DATA}/identities.parquet": {"unzip", "evaluate"},
     f"{DATA}/names.parquet": {"unzip", "evaluate"},
-    f"{DATA}/embeddings/query/inter.npy": {"embed", "evaluate"},
+    f"{DATA}/embeddings/query/inter.npy": {"embed", "calibrate", "evaluate"},
+    f"{DATA}/calibration.json": {"calibrate", "evaluate", "export"},
 }
 VALUES = {  # a value of params.yaml, and the stages that run again because of it
     "train_inter.epochs": {"train_inter"},
     "train_intra.epochs": {"train_intra", "train_inter"},
     "evaluate.ranked_queries": {"evaluate"},
+    "evaluate.false_match_rate": {"evaluate", "export"},
+    "export.onnx": {"export"},
     "embed.flip": {"embed"},
+    "calibrate.images": {"calibrate"},
     "augment.flip": TRAIN,
     "compute.log_every": set(),
     "compute.checkpoint_minutes": set(),
@@ -72,7 +79,17 @@ def repository(tmp_path_factory):
     make_repository(folder)
     for name in ARTIFACTS:
         write(folder / DATA / name, name)
-    for stage in ("unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "embed", "evaluate"):
+    for stage in (
+        "unzip",
+        "extract",
+        "cluster",
+        "train_intra",
+        "refine",
+        "train_inter",
+        "embed",
+        "calibrate",
+        "evaluate",
+    ):
         write(folder / f"metrics/{stage}.json", "{}")
     for name in ("train_intra.csv", "train_inter.csv", "evaluate/cmc.csv"):
         write(folder / "metrics" / name, "epoch,loss\n")

@@ -17,7 +17,8 @@ from reidlib.report.titles import MODELS
 
 HELP = "print what every stage measured, as `make demo` does at its end"
 EXAMPLE = "reidlib show metrics"
-STAGES = ("synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "embed", "evaluate")
+STAGES = ("synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "embed", "calibrate",
+          "evaluate", "export")  # fmt: skip
 RETRIEVAL = {"mAP": "mAP", "mINP": "mINP", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10"}
 TRY_NEXT = {
     "dvc repro": "runs only what a change of params.yaml, code or data asks for",

@@ -5,13 +5,15 @@ import warnings
 from collections.abc import Sequence
 
 from reidlib import __version__
-from reidlib.commands import compare, compose, doctor, embed, index, search, show
+from reidlib.commands import calibrate, compare, compose, doctor, embed, export, index, search, show
 from reidlib.commands.parsing import command_parser, program
 
 COMMANDS = {
     "embed": embed,
     "index": index,
     "search": search,
+    "calibrate": calibrate,
+    "export": export,
     "show": show,
     "compare": compare,
     "compose": compose,

@@ -39,7 +39,7 @@ class AdaptiveNorm(GroupedBatchNorm):
         with torch.autocast(features.device.type, enabled=False):
             values = features.to(torch.promote_types(features.dtype, torch.float32))
             variances, means = torch.var_mean(values, dim=(2, 3), correction=0)
-            batch_mean, batch_variance = self._batch(means, variances, values[0, 0].numel())
+            batch_mean, batch_variance = self._batch(means, variances, int(values[0, 0].numel()))
             mix = self.mix.clamp(0, 1)
             mean = torch.lerp(means, batch_mean, mix)
             variance = torch.lerp(variances, batch_variance, mix)

@@ -34,9 +34,9 @@ class PositionAttention(nn.Module):
         """Return features with what is alike elsewhere added."""
         with torch.autocast(features.device.type, enabled=False):
             values = features.to(torch.promote_types(features.dtype, torch.float32))
-            query, key, value = (part(values).flatten(2).mT for part in (self.query, self.key, self.value))
+            query, key, value = (part(values).flatten(2).transpose(1, 2) for part in (self.query, self.key, self.value))
             attended = functional.scaled_dot_product_attention(query, key, value, scale=1.0)
-            return (values + self.factor * attended.mT.view_as(values)).to(features.dtype)
+            return (values + self.factor * attended.transpose(1, 2).view_as(values)).to(features.dtype)
 
 
 class ChannelAttention(nn.Module):

@@ -90,6 +90,23 @@ def draw_cmc(curves: Mapping[str, Float[np.ndarray, "_"]], path: Path, *, title:
     save(figure, path)
 
 
+def draw_det(table: pd.DataFrame, path: Path, *, title: str) -> None:
+    """Both errors against each other, logarithmically (detection error trade-off), of the table's columns.
+
+    Rates below a thousandth of a percent, which have no end on such an axis, are drawn there.
+    """
+    rates = (100 * table[name].clip(lower=1e-5) for name in ("false_match_rate", "false_non_match_rate"))
+    figure = new_figure(6.4, 4.6, title=title)
+    axes = figure.add_subplot()
+    axes.plot(*rates, color=COLOURS[0])
+    style_axes(axes)
+    axes.set(
+        xscale="log", yscale="log", xlabel="pairs of different individuals taken for the same (%)",
+        ylabel="pairs of the same taken for different (%)",
+    )  # fmt: skip
+    save(figure, path)
+
+
 def _grid(panels: int, *, title: str) -> tuple[Figure, list[Axes]]:
     columns = {1: 1, 2: 2, 4: 2}.get(panels, 3 if panels <= 6 else 4)
     rows = -(-panels // columns)

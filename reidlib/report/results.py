@@ -10,19 +10,20 @@ from reidlib.images.names import camera_names
 from reidlib.images.split import Split
 from reidlib.report.measures import RetrievalReport
 from reidlib.report.titles import MODELS, TABLES
+from reidlib.report.verification import Verification
 from reidlib.tables import write_csv
 
 
 def write_results(
-    folder: Path, tables: Mapping[str, pd.DataFrame], found: RetrievalReport, *, query: Split, gallery: Split,
-    rows: pd.DataFrame, names: pd.DataFrame,
+    folder: Path, tables: Mapping[str, pd.DataFrame], found: RetrievalReport, verified: Verification, *, query: Split,
+    gallery: Split, rows: pd.DataFrame, names: pd.DataFrame,
 ) -> None:  # fmt: skip
-    """Write each table of curves and cmc.csv, and draw what there is of them: <name>.png, cmc.png, ranked_lists.png.
+    """Write tables of curves, cmc.csv and det.csv, and draw what there is: <name>.png, cmc.png, ranked_lists.png.
 
     `rows` are those of the training images, `names` what all images and their cameras are called: a table with a column
     `camera` (-1 = all together) gets another with the cameras' names.
     """
-    from reidlib.report.curves import draw_cmc, draw_curves  # matplotlib, which checks and transfer do without
+    from reidlib.report.curves import draw_cmc, draw_curves, draw_det  # matplotlib, which transfer does without
     from reidlib.report.ranked_lists import draw_ranked_lists
 
     cmc, called = found.cmc(), names.set_index("image")["camera"]
@@ -36,6 +37,9 @@ def write_results(
         if len(cmc):
             models = {title: cmc[name].to_numpy() for name, title in MODELS.items() if name in cmc.columns}
             draw_cmc(models, made / "cmc.png", title="Queries found by rank")
+        if len(verified.det):
+            write_csv(made / "det.csv", verified.det)
+            draw_det(verified.det, made / "det.png", title="Errors of the final network by threshold")
         if found.lists:
             path = made / "ranked_lists.png"
             cameras = {"query": called[query.ids].tolist(), "gallery": called[gallery.ids].tolist()}

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from reidlib.report import curves
-from reidlib.report.curves import draw_cmc, draw_curves
+from reidlib.report.curves import draw_cmc, draw_curves, draw_det
 
 
 def training(epochs=5):
@@ -117,3 +117,12 @@ def test_cmc_of_a_gallery_of_one(figures, tmp_path):
 def test_cmc_of_something_else_is_refused(tmp_path, shares, message):
     with pytest.raises(ValueError, match=message):
         draw_cmc(shares, tmp_path / "cmc.png", title="CMC")
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2])  # of a network that makes no mistakes, too
+def test_both_errors_are_drawn(tmp_path, rate):
+    table = pd.DataFrame(
+        {"threshold": [0.9, 0.1], "false_match_rate": [0.0, rate], "false_non_match_rate": [rate, 0.0]}
+    )
+    draw_det(table, tmp_path / "det.png", title="Errors")
+    assert (tmp_path / "det.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

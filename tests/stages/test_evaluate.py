@@ -12,6 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from reidlib.calibration.calibration import Calibration, Curve, write_calibration
 from reidlib.images.identities import write_identities
 from reidlib.images.names import write_names
 from reidlib.images.split import SPLITS, write_rows
@@ -26,6 +27,7 @@ OPTIONS = {
     "identities": "identities.parquet",
     "query": "images/query",
     "gallery": "images/gallery",
+    "calibration": "calibration.json",
     "intra": "intra",
     "inter": "inter",
     "curves": "metrics",
@@ -60,6 +62,10 @@ def dataset(tmp_path) -> Path:
             write_labels(tmp_path / "inter" / "labels.parquet", images=pd.Series(images), labels=people - 1)
     epochs = pd.DataFrame({"epoch": 0, "row": range(2 * PEOPLE), "label": np.tile(np.arange(PEOPLE), 2)})
     epochs.to_parquet(tmp_path / "inter" / "epochs.parquet")
+    values = {"slope": 20.0, "offset": -10.0, "false_match_rates": (0.1,), "thresholds": (0.5,)}
+    curve = Curve(**values, pairs=100, strangers=100)
+    known = Calibration(prior=0.1, source="strangers", pooled=curve)
+    write_calibration(tmp_path / "calibration.json", known)
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "train_intra.csv").write_text("epoch,loss\n")
     (tmp_path / "metrics" / "train_inter.csv").write_text("epoch,loss\n1,2.5\n")
@@ -68,7 +74,7 @@ def dataset(tmp_path) -> Path:
     params = {
         "dataset": {"camera_labels": True},
         "refine": {"k1": 4, "k2": 2},
-        "evaluate": {"reranking": {"k1": 5, "k2": 2, "weight": 0.3}, "ranked_queries": 2},
+        "evaluate": {"reranking": {"k1": 5, "k2": 2, "weight": 0.3}, "ranked_queries": 2, "false_match_rate": 0.1},
     }
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     return tmp_path
@@ -91,8 +97,10 @@ def test_arrays_are_measured_and_no_network_is_loaded(dataset):
     assert metrics["inter_clusters"] == PEOPLE and metrics["inter_camera_span"] == 1
     assert metrics["inter_pairwise_f"] == metrics["inter_nmi"] == metrics["inter_expansion"] == 1
     assert not any(name.startswith("intra") for name in metrics)
+    assert metrics["inter_false_match_rate"] == metrics["inter_false_non_match_rate"] == 0  # a perfect network
+    assert metrics["inter_calibration_error"] < 0.01 and metrics["inter_identified_at_fpir_1"] == 1
     report = dataset / "metrics" / "evaluate"
-    tables = {"cmc", "label_quality_inter", "train_inter"}
+    tables = {"cmc", "det", "label_quality_inter", "train_inter"}
     assert {path.name for path in report.iterdir()} == (
         {f"{name}.csv" for name in tables} | {f"{name}.png" for name in (*tables, "ranked_lists")}
     )
