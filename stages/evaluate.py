@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from reidlib.calibration.calibration import read_calibration
+from reidlib.images.identities import read_identities
+from reidlib.images.names import read_names
 from reidlib.images.split import open_split, read_rows
 from reidlib.report.clusters import cluster_table, write_clusters
-from reidlib.report.measures import read_embeddings, read_known, retrieval_report
+from reidlib.report.measures import read_embeddings, retrieval_report
 from reidlib.report.results import write_results
 from reidlib.report.runs import label_report, read_runs
 from reidlib.report.verification import verification_report
@@ -21,14 +23,14 @@ def main(*, embeddings: Path, identities: Path, names: Path, query: Path, galler
     rows, labelled = read_rows(embeddings / "train"), params["dataset"]["camera_labels"]
     sides = {name: open_split(path, camera_labels=labelled) for name, path in (("query", query), ("gallery", gallery))}
     images = {"train": rows["image"]} | {name: split.ids for name, split in sides.items()}
-    networks = read_embeddings(embeddings, images=images)
-    known, called = read_known(identities, names, images=images)
+    networks, learnt = read_embeddings(embeddings, images=images), read_calibration(calibration)
+    known, called = read_identities(identities, among=images), read_names(names, among=images)
     runs = read_runs({"intra": intra, "inter": inter}, curves, images=rows["image"], networks=networks)
     labelling = arguments(params["dataset"] | params["refine"], of=label_report, where="refine")
     values, tables = label_report(runs, rows, known, **labelling)
     used = arguments_of_each(params["evaluate"], of=[retrieval_report, verification_report], where="evaluate")
-    found = retrieval_report(*sides.values(), known, networks, **used[0])
-    verified = verification_report(*sides.values(), known, networks["inter"], read_calibration(calibration), **used[1])
+    found = retrieval_report(sides["query"], sides["gallery"], known, networks, **used[0])
+    verified = verification_report(sides["query"], sides["gallery"], known, networks["inter"], learnt, **used[1])
     write_results(report, tables, found, verified, **sides, rows=rows, names=called)
     write_clusters(clusters, cluster_table(runs["inter"], rows["image"], called))
     write_metrics(metrics, found.values() | verified.values() | values)

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Float64, Integer
 
-from reidlib.images.identities import known_identities, read_identities
-from reidlib.images.names import read_names
+from reidlib.images.identities import known_identities
 from reidlib.images.split import Split, read_rows
 from reidlib.report.titles import MODELS
 from reidlib.retrieval.metrics import Retrieval, cosine_tiles, evaluate, ranked_list
@@ -30,18 +29,6 @@ class Reranking:
     k1: Count
     k2: Count
     weight: Share
-
-
-def read_known(identities: Path, names: Path, *, images: Mapping[str, pd.Series]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return what is known of the images of all splits: their identities, and what they and their cameras are called.
-
-    Args:
-        identities: the file that `reidlib.images.identities` writes.
-        names: the file that `reidlib.images.names` writes.
-        images: the ids of the images of each split.
-    """
-    every = pd.concat(images.values())
-    return read_identities(identities, among=every), read_names(names, among=every)
 
 
 def read_embeddings(folder: Path, *, images: Mapping[str, pd.Series]) -> dict[str, dict[str, Embeddings]]:
