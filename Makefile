@@ -26,7 +26,7 @@ torture: .venv/installed ## kill and resume training 100 times (about half an ho
 	$(PYTHON) -m venv .venv
 	sed -n '/^uv==/,/[^\\]$$/p' requirements.txt > .venv/uv.txt
 	python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
-	VIRTUAL_ENV=$(CURDIR)/.venv uv pip sync --quiet --compile-bytecode --require-hashes requirements.txt
+	uv pip sync --python .venv/bin/python --quiet --compile-bytecode --require-hashes requirements.txt
 	touch $@
 
 lock: ## make requirements.txt anew from pyproject.toml

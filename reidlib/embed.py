@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int64, UInt8
 
 from reidlib.batches.augment import normalise
 from reidlib.batches.colour import colour_stripes
@@ -22,7 +22,6 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-@torch.inference_mode()
 def embed(
     model: Embedder,
     images: Images,
@@ -37,7 +36,8 @@ def embed(
     Args:
         model: put in evaluation mode for the time, and back.
         images: packed RGB crops, an array or a tensor; a memory map is read batch by batch.
-        batch_size: images at a time; the embeddings do not depend on it beyond rounding.
+        batch_size: images at a time, halved, and that printed, where the device has no memory for so many; the
+            embeddings do not depend on it beyond rounding.
         flip: add the embedding of the mirror image before normalising.
         rows: the images to embed; all without.
         bf16: run the network in bfloat16.
@@ -48,10 +48,36 @@ def embed(
     Raises:
         ValueError: where an embedding is not finite: training diverged, or the weights are broken.
     """
-    where, training = next(model.parameters()).device, model.training
-    architecture = model.architecture
-    model.eval()
     wanted = np.arange(len(images)) if rows is None else np.array(rows, np.int64)
+    embeddings, training = None, model.training
+    model.eval()
+    while embeddings is None:
+        try:
+            embeddings = _embed_rows(model, images, wanted, batch_size=batch_size, flip=flip, bf16=bf16)
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+        if embeddings is None:  # outside of the exception, which holds on to what did not fit
+            torch.cuda.empty_cache()
+            print(
+                f"embedding: no memory for {batch_size} images at a time, going on with {batch_size // 2}", flush=True
+            )
+            batch_size //= 2
+    model.train(training)
+    broken = int((~np.isfinite(embeddings).all(axis=1)).sum())
+    if broken:
+        raise ValueError(
+            f"{broken} of {len(wanted)} embeddings are not finite: lower learning_rate, or check extract.weights"
+        )
+    return embeddings
+
+
+@torch.inference_mode()
+def _embed_rows(
+    model: Embedder, images: Images, wanted: Int64[np.ndarray, "m"], *, batch_size: int, flip: bool, bf16: bool
+) -> Embeddings:
+    """Embed some images by a network that is in evaluation mode."""
+    where, architecture = next(model.parameters()).device, model.architecture
     embeddings = np.empty((len(wanted), model.dimension), np.float32)
     starts = range(0, len(wanted), batch_size)
     chunks = batches(images, (wanted[start : start + batch_size] for start in starts), device=where)
@@ -63,12 +89,6 @@ def embed(
             if flip:
                 embedded = torch.nn.functional.normalize(embedded + model(batch.flip(3)).embeddings, dim=1)
         embeddings[start : start + len(chosen)] = embedded.cpu().numpy()
-    model.train(training)
-    broken = int((~np.isfinite(embeddings).all(axis=1)).sum())
-    if broken:
-        raise ValueError(
-            f"{broken} of {len(wanted)} embeddings are not finite: lower learning_rate, or check extract.weights"
-        )
     return embeddings
 
 

@@ -8,11 +8,18 @@ import argparse
 import faulthandler
 import inspect
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+NO_MEMORY = (
+    "not enough memory ({error}). Training needs less with fewer train_intra.clusters_per_batch or "
+    "train_inter.clusters_per_batch (images_per_cluster likewise), smaller images (unzip.height_px, unzip.width_px) or "
+    "compute.precision=bf16; the first embedding with a smaller extract.batch_size, the last with embed.batch_size; "
+    "images on a GPU with less compute.device_memory_gib"
+)
 # Idle OpenMP threads sleep instead of spinning, which on a machine with other work makes training several times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -20,18 +27,39 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 def run(main: Callable[..., None]) -> None:
     """Call a stage with the paths of the command line; an expected error is one message and exit code 1.
 
-    Expected errors are ValueError, FileNotFoundError and the like of bad input, which say what to do; any other
-    exception keeps its traceback, since it is ours to mend.
+    Expected errors are ValueError, FileNotFoundError and the like of bad input, which say what to do, and too little
+    memory, of which it is said what needs less; any other exception keeps its traceback, since it is ours to mend.
     """
     parser = argparse.ArgumentParser(description=main.__doc__)
     for name in inspect.signature(main).parameters:
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True)
+    _tell_of_other_archives()
     faulthandler.enable()  # a file cut short under its reader kills the process: then at least the line is told
     try:
         main(**vars(parser.parse_args()))
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not re.search("(out of|not enough) memory", str(error)):
+            raise
+        sys.exit("error: " + NO_MEMORY.format(error=str(error).partition("\n")[0][:200] or type(error).__name__))
     except (ValueError, OSError) as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         sys.exit(f"error: {error}\n({Path(frame.filename).name}:{frame.lineno})")
+
+
+def _tell_of_other_archives() -> None:
+    """Say where the demo's set is run beside archives of the user's: an experiment that did not repeat its dataset."""
+    line = re.search(r"^dataset:\n(?:  .*\n)*?  name: (\S+)", _text(Path("params.yaml")), re.MULTILINE)
+    others = sorted({path.parts[1] for path in Path("data").glob("*/raw/*")} - {"synthetic"})
+    if line and line[1] == "synthetic" and others:
+        print(
+            f"note: dataset synthetic, while archives lie in {', '.join(f'data/{name}/raw' for name in others)}: an "
+            f"experiment composes its values anew, so that every -S must be said again (-S dataset={others[0]} …)",
+            flush=True,
+        )
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def run_in_processes(main: Callable[..., None]) -> None:

@@ -5,6 +5,7 @@ import sys
 import types
 
 import jaxtyping
+import pytest
 from beartype import BeartypeConf, beartype
 
 import reidlib
@@ -19,3 +20,26 @@ checker = types.ModuleType("reidlib_typechecker")  # the hook takes the checker 
 checker.checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int will do for a float, as for type checkers
 sys.modules[checker.__name__] = checker
 jaxtyping.install_import_hook(MODULES, "reidlib_typechecker.checked")
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory):
+    """A small model, see `tests.crops`; imported here, after the hook above."""
+    from tests.crops import make_model
+
+    return make_model(tmp_path_factory.mktemp("model") / "model.safetensors")
+
+
+@pytest.fixture(scope="session")
+def model(model_file):
+    from reidlib.gallery.model import load
+
+    return load(model_file)
+
+
+@pytest.fixture(scope="session")
+def crops(tmp_path_factory):
+    """Twenty-four crops that lie as <camera>/<person>/<frame>.png."""
+    from tests.crops import make_crops
+
+    return make_crops(tmp_path_factory.mktemp("crops") / "crops")

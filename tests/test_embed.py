@@ -34,6 +34,25 @@ def test_embed_equals_one_image_at_a_time(model, images):
     np.testing.assert_allclose(found, torch.stack(expected).numpy(), atol=1e-5)
 
 
+def test_a_batch_that_does_not_fit_the_memory_is_halved(model, images, monkeypatch, capsys):
+    expected, sizes, whole = embed(model, images), [], model.forward
+
+    def forward(batch, *more):
+        sizes.append(len(batch))
+        if len(batch) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return whole(batch, *more)
+
+    monkeypatch.setattr(model, "forward", forward)
+    model.train()
+    np.testing.assert_allclose(embed(model, images, batch_size=8), expected, atol=1e-5)
+    assert sizes == [8, 4, 2, 2, 2, 2, 2, 1] and model.training
+    assert "no memory for 8 images at a time, going on with 4" in capsys.readouterr().out
+    monkeypatch.setattr(model, "forward", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("out of memory")))
+    with pytest.raises(torch.OutOfMemoryError):
+        embed(model, images)
+
+
 def test_flipping_makes_an_image_and_its_mirror_equal(model, images):
     found = embed(model, images, flip=True)
     np.testing.assert_allclose(embed(model, images[:, :, ::-1].copy(), flip=True), found, atol=1e-5)

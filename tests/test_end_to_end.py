@@ -16,6 +16,9 @@ import pytest
 import yaml
 from PIL import Image
 
+import reidlib
+from reidlib.archives.table import image_id
+from reidlib.images.split import read_rows
 from tests import torture
 from tests.repository import TINY, environment, make_repository, run
 
@@ -67,6 +70,20 @@ def test_the_pipeline_writes_what_it_promises(clone):
     assert run(clone, "git", "status", "--porcelain") == ""  # artifacts are ignored, what should be committed is
     text = run(clone, sys.executable, "-m", "reidlib", "show", "metrics")
     assert "after train_inter" in text
+
+
+@pytest.mark.slow
+def test_the_model_opened_anywhere_gives_the_vectors_of_the_stage_embed(clone, tmp_path):
+    model = reidlib.load(shutil.copy(clone / "data/synthetic/inter/model.safetensors", tmp_path))
+    assert model.name == "model (icsr on synthetic)" and model.size_px == (32, 16)
+    rows = read_rows(clone / "data/synthetic/embeddings/gallery")["image"].tolist()
+    with zipfile.ZipFile(clone / "data/synthetic/raw/synthetic.zip") as archive:
+        names = [name for name in archive.namelist() if image_id(name.encode()) in rows]
+        archive.extractall(tmp_path, names)
+    expected = np.load(clone / "data/synthetic/embeddings/gallery/inter.npy")
+    found = model.embed([tmp_path / name for name in names])
+    assert len(names) == len(rows) > 5
+    np.testing.assert_allclose(found, expected[[rows.index(image_id(name.encode())) for name in names]], atol=1e-5)
 
 
 @pytest.mark.slow
@@ -218,6 +235,12 @@ def test_somebodys_own_crops_go_all_the_way_without_identities(clone):
     values = metrics(clone)
     assert {"inter_clusters", "inter_outlier_share", "inter_silhouette", "inter_camera_span"} <= set(values)
     assert not any("mAP" in name for name in values)
+    assert "mine.zip: 48 images, 2 cameras, 0 people in 0 images" in output
+    table = pd.read_csv(clone / "data/folder/clusters/images.csv")  # which of my files are whom
+    with zipfile.ZipFile(clone / "data/folder/raw/mine.zip") as archive:
+        assert sorted(table["path"]) == sorted(archive.namelist())
+    assert table["camera"].tolist() == [path.split("/")[0] for path in table["path"]]
+    assert table["cluster"].nunique() >= values["inter_clusters"]
     assert {path.stem for path in (clone / "metrics/evaluate").glob("*.png")} == {"train_intra", "train_inter"}
     run(
         clone,
@@ -238,7 +261,6 @@ def test_somebodys_own_crops_go_all_the_way_without_identities(clone):
 @pytest.mark.slow
 def test_missing_archives_are_answered_with_what_to_do(clone):
     run(clone, sys.executable, "-m", "reidlib", "compose", "dataset=market1501")
-    (clone / "data/market1501/raw").mkdir(parents=True)
     output = run(clone, "dvc", "repro", ok=False)
     assert "data/market1501/raw" in output and ".zip" in output
     assert not (clone / "data/market1501/images").exists()

@@ -83,6 +83,13 @@ def test_only_what_measures_depends_on_identities_but_in_recipes_that_say_superv
     assert users == {"evaluate", "transfer"} | ({"cluster", "refine"} if "supervised" in recipe else set())
 
 
+def test_only_what_measures_knows_a_name():
+    """Names of files and folders spell identities in most datasets."""
+    users = {name for name, stage in STAGES.items() if any("names.parquet" in path for path in stage["deps"])}
+    assert users == {"evaluate"}
+    assert {stage for stage in NAMES if "names(" in (ROOT / f"stages/{stage}.py").read_text()} == {"evaluate"}
+
+
 def test_nothing_depends_on_what_is_measured_but_the_card_on_which_nothing_depends():
     metrics = {str(path) for name in ("evaluate", "transfer") for path in _outputs(STAGES[name])}
     users = {name for name, stage in STAGES.items() if metrics & set(stage["deps"])}

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from omegaconf import OmegaConf
 
@@ -21,6 +22,7 @@ from reidlib.images.identities import write_identities
 from reidlib.images.split import open_split, write_rows
 from reidlib.labels.icsr import global_labelling, global_labels
 from reidlib.models.embedder import load_embedder
+from reidlib.models.grouped_norm import GroupedBatchNorm
 from reidlib.settings import load_params
 from reidlib.training import loop
 from tests.repository import ROOT, TINY, make_repository, run
@@ -63,7 +65,8 @@ def unzipped(repository, tmp_path, monkeypatch):
     (tmp_path / "data/weights").mkdir()
     (tmp_path / "metrics").mkdir()
     (tmp_path / "data/synthetic/images").symlink_to(repository / "data/synthetic/images")
-    shutil.copy(repository / "data/synthetic/identities.parquet", tmp_path / "data/synthetic")
+    for name in ("identities", "names"):
+        shutil.copy(repository / f"data/synthetic/{name}.parquet", tmp_path / "data/synthetic")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -97,6 +100,18 @@ def test_a_recipe_is_an_experiment_that_unzips_nothing_anew(repository, recipe):
 def test_a_recipe_goes_from_images_to_figures(unzipped, recipe):
     in_process(small(recipe))
     measured(unzipped)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_batches_of_a_recipe_can_be_normalised_whatever_the_number_of_cameras(recipe):
+    """Of the known datasets: 2 (CUHK03) to 20 (VeRi-776)."""
+    values = compose.compose_values([f"recipe={recipe}", "dataset=market1501"])
+    norm = GroupedBatchNorm(2, group=values["model"]["batch_norm_group"])
+    for section in ("train_intra", "train_inter"):
+        plan = values[section]
+        images = plan["clusters_per_batch"] * plan["images_per_cluster"]
+        for cameras in range(1, 21) if plan["sampling"] == "every_camera" else [1]:
+            assert norm(torch.randn(images * cameras, 2)).shape == (images * cameras, 2)
 
 
 def test_without_an_intra_network_the_first_global_labels_come_from_the_initial_embeddings(unzipped):

@@ -18,8 +18,9 @@ DATA = "data/synthetic"
 
 ARTIFACTS = [
     "raw/synthetic.zip", "images/train/pixels.npy", "images/train/rows.parquet", "images/query/pixels.npy",
-    "images/gallery/rows.parquet", "identities.parquet", "features/train.npy", "local_labels.parquet",
-    "intra/labels.parquet", "refined_labels.parquet", "inter/labels.parquet", "embeddings/query/inter.npy",
+    "images/gallery/rows.parquet", "identities.parquet", "names.parquet", "features/train.npy",
+    "local_labels.parquet", "intra/labels.parquet", "refined_labels.parquet", "inter/labels.parquet",
+    "embeddings/query/inter.npy", "clusters/images.csv",
     "calibration.json", "model/README.md",
 ]  # fmt: skip
 EDITS = {  # a file, and the stages that run again because of it
@@ -37,6 +38,7 @@ EDITS = {  # a file, and the stages that run again because of it
     "reidlib/export/card.py": {"export"},
     "reidlib/retrieval/metrics.py": {"evaluate"},
     "reidlib/report/style.py": {"evaluate"},
+    "reidlib/gallery/search.py": set(),
     "reidlib/commands/doctor.py": set(),
     "reidlib/commands/compose.py": set(),
     "reidlib/settings.py": set(),
@@ -49,6 +51,7 @@ EDITS = {  # a file, and the stages that run again because of it
     f"{DATA}/images/query/pixels.npy": {"unzip", "embed", "evaluate"},
     f"{DATA}/images/gallery/rows.parquet": {"unzip", "embed", "evaluate"},
     f"{DATA}/identities.parquet": {"unzip", "evaluate"},
+    f"{DATA}/names.parquet": {"unzip", "evaluate"},
     f"{DATA}/embeddings/query/inter.npy": {"embed", "calibrate", "evaluate"},
     f"{DATA}/calibration.json": {"calibrate", "evaluate", "export"},
 }
@@ -57,9 +60,9 @@ VALUES = {  # a value of params.yaml, and the stages that run again because of i
     "train_intra.epochs": {"train_intra", "train_inter"},
     "evaluate.ranked_queries": {"evaluate"},
     "evaluate.false_match_rate": {"evaluate", "export"},
+    "calibrate.images": {"calibrate"},
     "export.onnx": {"export"},
     "embed.flip": {"embed"},
-    "calibrate.images": {"calibrate"},
     "augment.flip": TRAIN,
     "compute.log_every": set(),
     "compute.checkpoint_minutes": set(),
@@ -86,6 +89,7 @@ def repository(tmp_path_factory):
         "embed",
         "calibrate",
         "evaluate",
+        "export",
     ):
         write(folder / f"metrics/{stage}.json", "{}")
     for name in ("train_intra.csv", "train_inter.csv", "evaluate/cmc.csv"):

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from reidlib.archives.members import Limits, Member, archive_kind, tar_members, zip_members
+from reidlib.archives.decode import picture_kind
+from reidlib.archives.members import PICTURE_ENDINGS, Limits, Member, archive_kind, tar_members, zip_members
 from reidlib.files import listed
 from reidlib.images.split import SplitName
 
 Folders = Mapping[str, SplitName]  # names of folders in an archive, and the split whose images lie there
-_IMAGE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".heic", ".ppm")
 ARCHIVE_ENDINGS = (".zip", ".tar.gz", ".tgz", ".tar")
 LIMITS = Limits()
 _DAMAGE = (
@@ -34,13 +34,15 @@ class Contents:
     """What an archive holds, litter left out.
 
     `names` is sorted, with ``/`` between folders and no leading ``./``; `raw_names` gives each name's bytes as stored
-    (image ids are made of them); `texts` holds the lists that readers need (MSMT17's lists, identities.csv).
+    (image ids are made of them); `texts` holds the lists that readers need (MSMT17's lists, identities.csv);
+    `pictures` are the files that do not end like a picture, but begin like one.
     """
 
     file: str
     names: tuple[str, ...]
     texts: Mapping[str, str]
     raw_names: Mapping[str, bytes]
+    pictures: Collection[str] = ()
 
 
 class Entry(NamedTuple):
@@ -61,11 +63,19 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """All images of a dataset; `junk` counts those left out because their names say junk; `facts` go to the metrics."""
+    """All images of a dataset.
+
+    `junk` counts those left out because their names say junk; `facts` go to the metrics; `cameras` and
+    `tracklets` are their names by number (cameras without one are called by their number, from 1); `notes` are lines
+    for the person who waits.
+    """
 
     entries: Sequence[Entry]
     junk: int = 0
     facts: Mapping[str, float] = field(default_factory=dict)
+    cameras: Mapping[int, str] = field(default_factory=dict)
+    tracklets: Mapping[int, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def list_archive(path: Path, *, limits: Limits = LIMITS) -> Contents:
@@ -79,13 +89,16 @@ def list_archive(path: Path, *, limits: Limits = LIMITS) -> Contents:
     """
     raw_names: dict[str, bytes] = {}
     texts: dict[str, str] = {}
+    pictures: set[str] = set()
     for member, data in _members(path, limits):
         if member.name in raw_names:
             raise ValueError(f"{path.name}: {member.name!r} is in it twice; make an archive with each name once")
         raw_names[member.name] = member.raw
+        if picture_kind(member.start):
+            pictures.add(member.name)
         if data is not None:
             texts[member.name] = _text(data, f"{path.name}: {member.name}")
-    return Contents(path.name, tuple(sorted(raw_names)), texts, raw_names)
+    return Contents(path.name, tuple(sorted(raw_names)), texts, raw_names, frozenset(pictures))
 
 
 def read_members(
@@ -108,8 +121,8 @@ def read_members(
 
 
 def image_names(contents: Contents) -> list[str]:
-    """Return the names that end like an image's; whether it is a JPEG or PNG its content tells later."""
-    return [name for name in contents.names if name.lower().endswith(_IMAGE_ENDINGS)]
+    """Return the names that end like a picture's, and those of other files that begin like one."""
+    return [name for name in contents.names if name.lower().endswith(PICTURE_ENDINGS) or name in contents.pictures]
 
 
 def images_in_folders(dataset: str, contents: Contents, folders: Folders) -> list[tuple[str, str, SplitName]]:
@@ -125,7 +138,7 @@ def images_in_folders(dataset: str, contents: Contents, folders: Folders) -> lis
         folder = place.rpartition("/")[2]
         if folder in parents:
             parents[folder].add(place)
-            images.append((name, file.rpartition(".")[0], folders[folder]))
+            images.append((name, PurePosixPath(file).stem, folders[folder]))
     for folder, places in parents.items():
         if not places:
             raise ValueError(f"{dataset}: no images in '{folder}' in {contents.file}; {summary(contents)}")

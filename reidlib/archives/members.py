@@ -4,6 +4,7 @@ import gzip
 import re
 import stat
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -11,9 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from reidlib.archives.decode import KIND_BYTES, picture_kind
 from reidlib.progress import progress
 
 _LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini", "Icon\r", "@eaDir"}
+PICTURE_ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".avif", ".tif", ".tiff", ".gif", ".jp2", ".ppm"),
+    *(".heic", ".heif", ".jxl"),  # told, with what to do, when they are decoded
+)
 _TEXTS = re.compile(r"(?:list_(?:train|val|query|gallery)\.txt|identities\.csv)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")  # also: turned writing
 _HEADER_BYTES = 2**20
@@ -22,7 +28,10 @@ _DIGITS = re.compile(rb"[0-9]{256}")  # in a tar's header: tarfile's search take
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may hold at most: files, bytes of one file, of a name, in all, and growth in unpacking."""
+    """What an archive may hold at most: files, bytes of one file, of a name, in all, and growth in unpacking.
+
+    Bytes are counted of what is read, pictures and lists: a film that lies beside them may be as large as it likes.
+    """
 
     files: int = 5_000_000
     file_bytes: int = 64 * 2**20
@@ -32,10 +41,14 @@ class Limits:
 
 
 class Member(NamedTuple):
-    """One file: its plain name (``/`` between folders) and the bytes of its name as stored."""
+    """One file: its plain name (``/`` between folders, NFC) and the bytes of its name as stored.
+
+    `start` is how it begins, where its name does not say what it is and no files were asked for by name.
+    """
 
     name: str
     raw: bytes
+    start: bytes = b""
 
 
 def archive_kind(path: Path) -> str:
@@ -65,7 +78,7 @@ def _member(raw: bytes, file: str, limits: Limits) -> Member | None:
         raise ValueError(f"{file}: {text!r} leads out of the archive; refused: do not use an archive like this")
     if not parts or any(part.startswith(".") or part in _LITTER for part in parts):
         return None
-    name = "/".join(parts)
+    name = unicodedata.normalize("NFC", "/".join(parts))  # macOS writes é as e and an accent: the same name
     if _CONTROL.search(name):
         raise ValueError(f"{file}: control characters in the name {name!r}; rename it")
     if len(raw) > limits.name_bytes:
@@ -91,6 +104,10 @@ def zip_members(
                 continue
             if not 0 <= info.header_offset < size:
                 raise zipfile.BadZipFile(f"{member.name!r} lies outside")
+            member = member._replace(start=b"" if wanted or _says(member.name) else _zip_start(archive, info))
+            if not _is_read(member, wanted):
+                yield member, None
+                continue
             if info.flag_bits & 1:
                 raise ValueError(f"{path.name}: {member.name!r} is encrypted; unpack it and zip it without a password")
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -102,6 +119,15 @@ def zip_members(
             if total > limits.ratio * size:
                 raise ValueError(f"{path.name}: unpacks to over {limits.ratio:g} times its size; refused as a zip bomb")
             yield member, _zip_bytes(archive, info) if _is_wanted(member.name, wanted) else None
+
+
+def _zip_start(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """Return how a file begins; nothing where it is encrypted, oddly compressed or damaged."""
+    try:
+        with archive.open(info) as file:
+            return file.read(KIND_BYTES)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
+        return b""
 
 
 def _zip_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | ValueError:
@@ -127,10 +153,16 @@ def tar_members(
             member = _member(info.name.encode("utf-8", "surrogateescape"), path.name, limits)
             if not info.isdir() and (not info.isreg() or info.issparse()):
                 raise ValueError(f"{path.name}: {info.name!r} is a link or a device, not a file; refused")
-            total += info.size
-            _check_size(info.name, info.size, total, path.name, limits)
+            if info.size < 0:
+                raise ValueError(f"{path.name}: {info.name!r} holds {info.size} bytes; refused")
             if member is None or info.isdir():
                 continue
+            member = member._replace(start=b"" if wanted or _says(member.name) else stream.start(info))
+            if not _is_read(member, wanted):
+                yield member, None
+                continue
+            total += info.size
+            _check_size(info.name, info.size, total, path.name, limits)
             yield member, stream.data(info) if _is_wanted(member.name, wanted) else None
         if not stream.last or stream.last.strip(b"\0"):
             raise tarfile.ReadError("no end mark after the last file")
@@ -142,13 +174,23 @@ def _is_wanted(name: str, wanted: Collection[str]) -> bool:
     return name in wanted if wanted else _TEXTS.fullmatch(name.rpartition("/")[2]) is not None
 
 
+def _says(name: str) -> bool:
+    """Whether a name tells that the file is a picture or a list; what others are their first bytes must tell."""
+    return name.lower().endswith(PICTURE_ENDINGS) or _is_wanted(name, ())
+
+
+def _is_read(member: Member, wanted: Collection[str]) -> bool:
+    """Whether the file is among `wanted`; without these, whether it is a picture or a list, which may be later."""
+    return member.name in wanted if wanted else _says(member.name) or picture_kind(member.start) is not None
+
+
 def _check_count(number: int, file: str, limits: Limits) -> None:
     if number > limits.files:
         raise ValueError(f"{file}: more than {limits.files:,} files; refused as a zip bomb")
 
 
 def _check_size(name: str, size: int, total: int, file: str, limits: Limits) -> None:
-    if not 0 <= size <= limits.file_bytes:
+    if size > limits.file_bytes:
         raise ValueError(f"{file}: {name!r} holds {size:,} bytes; at most {limits.file_bytes:,} are read")
     if total > limits.total_bytes:
         raise ValueError(f"{file}: holds over {limits.total_bytes:,} bytes; refused as a zip bomb")
@@ -179,6 +221,11 @@ class _BoundedStream:
         if len(data) != info.size:
             raise tarfile.ReadError("unexpected end of data")
         return data
+
+    def start(self, info: tarfile.TarInfo) -> bytes:
+        """Read how a file begins."""
+        self.seek(info.offset_data)
+        return self._stream.read(min(info.size, KIND_BYTES))
 
     def seek(self, offset: int, whence: int = 0) -> int:
         if whence == 0:

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from reidlib.archives.archive import Contents, Entry, Folders, Listing, image_names, images_in_folders, summary
 from reidlib.archives.folder import folder
+from reidlib.archives.market_names import market_names
 from reidlib.archives.msmt17 import read_msmt17_lists
 from reidlib.files import listed
 
@@ -77,7 +78,7 @@ def personx(contents: Sequence[Contents]) -> Listing:
     if not numbers <= set(PERSONX_CAMERAS):
         raise ValueError(f"personx: cameras {listed(numbers)}; expected 1 to 6, or some of {PERSONX_CAMERAS}")
     entries = [entry._replace(camera=PERSONX_CAMERAS.index(entry.camera + 1)) for entry in listing.entries]
-    return Listing(entries, listing.junk)
+    return Listing(entries, listing.junk, cameras={place: str(number) for place, number in enumerate(PERSONX_CAMERAS)})
 
 
 def veri776(contents: Sequence[Contents]) -> Listing:
@@ -118,7 +119,7 @@ READERS: Mapping[str, Reader] = {
     reader.__name__: reader
     for reader in (
         *(market1501, dukemtmc, msmt17, personx, veri776),
-        *(cuhk03, cuhk03_labelled, cuhk03_detected, folder, synthetic),
+        *(cuhk03, cuhk03_labelled, cuhk03_detected, folder, market_names, synthetic),
     )
 }
 
@@ -187,4 +188,4 @@ def _part_inside(dataset: str, contents: Contents, folders: set[str]) -> Content
     names = tuple(name for name in contents.names if folders & set(name.split("/")[:-1]))
     if not names:
         raise ValueError(f"{dataset}: no folder {listed(folders)} in {contents.file}; {summary(contents)}")
-    return Contents(contents.file, names, contents.texts, contents.raw_names)
+    return Contents(contents.file, names, contents.texts, contents.raw_names, contents.pictures)

@@ -3,26 +3,32 @@
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
-from reidlib.archives.archive import ARCHIVE_ENDINGS, LIMITS, Contents, Entry, Listing, list_archive, read_members
+from reidlib.archives.archive import ARCHIVE_ENDINGS, LIMITS, Listing, list_archive, read_members
+from reidlib.archives.decode import READ
 from reidlib.archives.members import Limits
+from reidlib.archives.overview import by_folder, overview
 from reidlib.archives.packing import Slot, drop_rows, pack
 from reidlib.archives.readers import READERS, warn_of_unusual_counts
+from reidlib.archives.table import check_matches, image_table
 from reidlib.files import atomic_file, atomic_folder, listed
 from reidlib.images.identities import write_identities
+from reidlib.images.names import write_names
 from reidlib.images.split import PIXELS_FILE, SPLITS, write_rows
 from reidlib.settings import Count, Positive
+
+MOST_LEFT_OUT = 0.5  # of the images; where more cannot be read it is the archive that is wrong, not some images
 
 
 def unpack(
     raw: Path,
     images: Path,
     identities: Path,
+    names: Path,
     *,
     reader: str,
     height_px: Count,
@@ -33,7 +39,9 @@ def unpack(
     max_unpacked_gib: Positive = LIMITS.total_bytes / 2**30,
     max_unpacking_ratio: Positive = LIMITS.ratio,
 ) -> dict[str, float]:
-    """Write a folder for each split and the identities of the one archive in `raw`; bad input leaves nothing behind.
+    """Write a folder for each split, identities and names of the one archive in `raw`; bad input leaves nothing behind.
+
+    What was read is printed as a table of the cameras, before an image is decoded.
 
     The result depends on the archive's content and the parameters alone: not on its members' order, nor on `workers`.
     Rows are ordered by image id, a hash of the file's name, so that no order tells an identity.
@@ -42,6 +50,7 @@ def unpack(
         raw: The folder that holds the archive as downloaded (market1501: distractors_500k.zip may lie beside it).
         images: The folder of the splits' folders train, query and gallery, which are all written.
         identities: The parquet to write; zero rows where the dataset has no identities.
+        names: The parquet to write what images, cameras and tracklets are called in.
         reader: Which of `READERS` understands the archive.
         height_px: Height of the packed images.
         width_px: Their width.
@@ -65,7 +74,9 @@ def unpack(
     listing = READERS[reader](contents)
     warn_of_unusual_counts(reader, listing)
     table = image_table(listing, contents)
-    with _artifacts(images, identities) as (folders, identities_file):
+    check_matches(table)
+    print(overview(table, listing, contents))
+    with _artifacts(images, identities, names) as (folders, identities_file, names_file):
         arrays = {split: folder / PIXELS_FILE for split, folder in folders.items()}
         bad = pack(
             _items(archives, table, limits),
@@ -79,6 +90,8 @@ def unpack(
         for split, folder in folders.items():
             write_rows(folder, kept[kept["split"] == split])
         write_identities(identities_file, kept[kept["identity"] >= 0])
+        called = kept[["image", "name", "camera_name", "tracklet_name"]]
+        write_names(names_file, called.set_axis(["image", "path", "camera", "tracklet"], axis="columns"))
     return _metrics(kept, listing, bad_images=len(bad))
 
 
@@ -108,52 +121,13 @@ def find_archives(raw: Path, *, reader: str) -> list[Path]:
     return main + extra
 
 
-def image_id(raw_name: bytes) -> str:
-    """Return the opaque id of an image: 16 hex digits of the blake2b of its name's bytes inside the archive.
-
-    >>> image_id(b"bounding_box_train/0002_c1s1_000451_03.jpg")
-    '3c1509cdbb311e4f'
-    """
-    return blake2b(raw_name, digest_size=8).hexdigest()
-
-
-def image_table(listing: Listing, contents: Sequence[Contents]) -> pd.DataFrame:
-    """Return what is known of each image (identity -1: unknown) with its id and its row in its split, in this order.
-
-    Cameras that the reader does not know become one camera of their own, after the known ones.
-
-    Raises:
-        ValueError: No training images; two images of one id; more cameras than int16 can number.
-    """
-    table = pd.DataFrame(list(listing.entries), columns=Entry._fields)
-    files = listed([content.file for content in contents])
-    if not (table["split"] == "train").any():
-        raise ValueError(f"{files}: no training images among {len(table):,}; nothing to train on")
-    table["identity"] = table["identity"].fillna(-1).astype("int32")
-    unknown = int(table["camera"].max()) + 1
-    if unknown >= 2**15 - 1:
-        raise ValueError(f"{files}: {unknown:,} cameras; at most {2**15 - 2:,}")
-    table["known_camera"] = table["camera"] >= 0
-    table["camera"] = table["camera"].where(table["known_camera"], unknown)
-    table["image"] = [
-        image_id(contents[source].raw_names[name]) for source, name in zip(table["source"], table["name"], strict=True)
-    ]
-    twice = table.loc[table["image"].duplicated(keep=False), "name"]
-    if len(twice):
-        raise ValueError(f"{files}: images of the same name (or, rarely, hash of it): {listed(twice)}; rename one")
-    table["split"] = pd.Categorical(table["split"], SPLITS)
-    table = table.sort_values(["split", "image"], ignore_index=True)
-    table["row"] = table.groupby("split", observed=True).cumcount()
-    return table
-
-
 @contextmanager
-def _artifacts(images: Path, identities: Path) -> Iterator[tuple[dict[str, Path], Path]]:
-    """Yield the splits' folders and the file of identities to fill; they appear at the end, or none of them does."""
+def _artifacts(images: Path, identities: Path, names: Path) -> Iterator[tuple[dict[str, Path], Path, Path]]:
+    """Yield the splits' folders, the files of identities and names to fill; they appear at the end, or none of them."""
     try:
         with ExitStack() as stack:
-            file = stack.enter_context(atomic_file(identities))
-            yield {split: stack.enter_context(atomic_folder(images / split)) for split in SPLITS}, file
+            files = [stack.enter_context(atomic_file(path)) for path in (identities, names)]
+            yield {split: stack.enter_context(atomic_folder(images / split)) for split in SPLITS}, files[0], files[1]
     except BaseException:
         with suppress(OSError):  # where there was something in it before
             images.rmdir()
@@ -176,13 +150,18 @@ def _drop_bad(
     problems = pd.Series([bad.get(slot) for slot in zip(table["split"], table["row"], strict=True)])
     is_bad = problems.notna()
     lines = "  " + table.loc[is_bad, "name"] + ": " + problems[is_bad]
-    message = f"{len(bad):,} of {len(table):,} images cannot be read:\n" + "\n".join(sorted(lines))
+    where = by_folder(table.loc[is_bad, "name"])
+    message = f"{len(bad):,} of {len(table):,} images cannot be read ({where}):\n" + "\n".join(sorted(lines))
+    mend = f"mend the archive ({', '.join(READ)} are read)"
     if on_bad_image != "skip":
-        raise ValueError(f"{message}\nmend the archive, or set unzip.on_bad_image to skip to leave them out")
+        raise ValueError(f"{message}\n{mend}, or set unzip.on_bad_image to skip to leave them out")
     kept = table[~is_bad].reset_index(drop=True)
-    empty = set(table["split"]) - set(kept["split"])
-    if empty:
-        raise ValueError(f"{message}\nno image is left in {listed(empty)}")
+    for name, lost in (("", set(table["split"]) - set(kept["split"])),
+                       ("camera ", set(table["camera_name"]) - set(kept["camera_name"]))):  # fmt: skip
+        if lost:
+            raise ValueError(f"{message}\nno image is left in {name}{listed(lost)}; {mend}")
+    if len(bad) > MOST_LEFT_OUT * len(table):
+        raise ValueError(f"{message}\nthat is over {100 * MOST_LEFT_OUT:g} %, too many to leave out; {mend}")
     warnings.warn(f"left out: {message}", stacklevel=3)
     for split in set(table.loc[is_bad, "split"]):
         drop_rows(arrays[split], kept.loc[kept["split"] == split, "row"])

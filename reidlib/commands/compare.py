@@ -24,6 +24,7 @@ from reidlib.files import atomic_file
 HELP = "compare runs over seeds: mean ± standard deviation"
 EXAMPLE = "reidlib compare --metrics inter_mAP inter_rank1 --csv comparison.csv"
 PIPELINE = "DVC is not installed, which knows the runs of the pipeline: pip install 'reidlib[pipeline]'"
+LABEL_MEASURES = re.compile(r"([^.]+)_(clusters|outlier_share|silhouette|camera_span|images_per_cluster)")
 SHOWN = 6  # differing parameters of a run in the table; --csv has all
 
 
@@ -84,7 +85,8 @@ def compare_runs(runs: Sequence[Run], *, metrics: Sequence[str] = ()) -> pd.Data
     """One row per setting of the parameters (seed apart), the largest first metric first.
 
     Of runs with the same parameters and seed the first one counts, with a warning where the others measured otherwise.
-    Without names, `metrics` are mAP, mINP and Rank-1 of the last model, or all that was measured where there is no mAP.
+    Without names, `metrics` are mAP, mINP and Rank-1 of the last model; where there is no mAP, what is known of its
+    clusters without identities, or else all that was measured.
 
     Returns:
         name (parameter `name`, the recipe), differs (the parameters that differ between the runs of this name, and the
@@ -155,7 +157,10 @@ def _run(where: str, params: Mapping[str, Any], stages: Mapping[str, Mapping[str
 def _default_metrics(known: Sequence[str]) -> list[str]:
     models = {name: found[1] for name in known if (found := re.fullmatch(r"(.+)[_/](mAP|mINP|rank1)", name))}
     plain = [model for model in models.values() if "reranked" not in model]
-    return [name for name in models if models[name] == plain[-1]] if plain else list(known)
+    if plain:
+        return [name for name in models if models[name] == plain[-1]]
+    labels = {name: found[1] for name in known if (found := LABEL_MEASURES.fullmatch(name))}
+    return [name for name in labels if labels[name] == list(labels.values())[-1]] or list(known)
 
 
 def _differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:

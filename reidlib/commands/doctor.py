@@ -129,6 +129,18 @@ def remote() -> Findings:
     yield "note" if problem else "ok", f"{name} at {url}: {problem or 'there'}"
 
 
+def archive() -> Findings:
+    """Whether the archive of the dataset that params.yaml names is there (DVC itself says `[Errno 2]` and no more)."""
+    import yaml
+
+    name = yaml.safe_load(Path("params.yaml").read_text())["dataset"]["name"]
+    raw = Path("data", name, "raw")
+    if raw.is_dir() or name == "synthetic":
+        yield "ok", f"{raw} is {'there' if raw.is_dir() else 'rendered by the pipeline'}"
+    else:
+        yield "missing", f"{raw}: no such folder (dataset {name}); make it and put the archive there, or: dvc pull"
+
+
 def lock() -> Findings:
     """Whether a killed run of DVC left a lock behind, or a run is under way."""
     path = Path(".dvc/tmp/rwlock")
@@ -142,7 +154,7 @@ def lock() -> Findings:
         yield ("note", mend) if pids or text != "{}" else ("ok", "free")
 
 
-CHECKS: tuple[Callable[[], Findings], ...] = (python, packages, gpu, faiss, memory, disk, hub, remote, lock)
+CHECKS: tuple[Callable[[], Findings], ...] = (python, packages, gpu, faiss, memory, disk, hub, remote, archive, lock)
 ANYWHERE = (python, gpu, faiss, memory)
 
 

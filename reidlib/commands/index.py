@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     told.add_argument("--rows", type=Path, metavar="CSV", help="camera, time, … by a table")
     told.add_argument("--remove", action="store_true", help="take these pictures, or all in these folders, out")
     kinds = ["auto", "exact", "hnsw", "ivf"]
-    parser.add_argument("--index", choices=kinds, default="auto", help="auto: exact up to 100,000 rows, then ivf")
+    parser.add_argument("--index", choices=kinds, default="auto", help="auto: exact up to 100,000 rows, then hnsw")
     add_model(parser, default=None)
     chosen = parser.parse_args(arguments)
 

@@ -2,12 +2,16 @@
 
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from reidlib.commands.compose import chosen_overrides
 from reidlib.commands.parsing import command_parser
 from reidlib.report.titles import MODELS
 
@@ -18,7 +22,8 @@ STAGES = ("synthesize", "unzip", "extract", "cluster", "train_intra", "refine", 
 RETRIEVAL = {"mAP": "mAP", "mINP": "mINP", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10"}
 TRY_NEXT = {
     "dvc repro": "runs only what a change of params.yaml, code or data asks for",
-    "dvc exp run -S train_inter.epochs=20": "the same pipeline with another value; `dvc exp show` compares",
+    "dvc exp run{chosen} -S train_inter.epochs=20": "the same with another value; `dvc exp show` compares. "
+    "Every -S must be said again: what is not said is as in conf/",
     "dvc metrics diff": "what changed against the last commit",
 }
 
@@ -41,8 +46,23 @@ def print_metrics(folder: Path, *, console: Console | None = None) -> None:
     for path in pictures:
         console.print(f"  {path}", highlight=False)
     console.print("\n[bold]Try next[/bold]")
+    chosen = chosen_options(folder.absolute().parent / "params.yaml")
     for command, effect in TRY_NEXT.items():
-        console.print(f"  [cyan]{command}[/cyan]\n      {effect}", highlight=False)
+        console.print(f"  [cyan]{escape(command.format(chosen=chosen))}[/cyan]\n      {effect}", highlight=False)
+
+
+def chosen_options(path: Path) -> str:
+    """Return the options of `dvc exp run` that say what params.yaml says; nothing where there is no such file."""
+    if not path.is_file():
+        return ""
+    try:
+        overrides = chosen_overrides(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValueError:  # no Hydra here, or no conf/
+        overrides = None
+    if overrides is None:
+        return " <the -S of the run before>"
+    overrides = [override for override in overrides if not override.startswith("train_inter.epochs=")]
+    return "".join(f" -S {shlex.quote(override)}" for override in overrides)
 
 
 def read_metrics(folder: Path) -> dict[str, dict[str, int | float]]:

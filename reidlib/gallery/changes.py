@@ -12,8 +12,9 @@ from PIL import Image
 
 from reidlib.files import listed
 from reidlib.gallery.index import INDEX_FILE, IndexFacts, Kind, build_index
-from reidlib.gallery.model import Model, OnBadPicture
-from reidlib.gallery.pictures import Picture
+from reidlib.gallery.model import Embedded, Model, OnBadPicture
+from reidlib.gallery.pictures import Picture, list_pictures
+from reidlib.gallery.rows import complete, rows_of_pictures
 from reidlib.gallery.search import EXACT_UP_TO, nearest_rows
 from reidlib.gallery.store import MANIFEST, Manifest, Stored, open_store, write_manifest, write_version, writing
 
@@ -32,8 +33,8 @@ class Added(NamedTuple):
 
 def add_pictures(
     folder: Path,
-    pictures: Sequence[Picture],
-    rows: pd.DataFrame,
+    pictures: Picture | Sequence[Picture],
+    rows: pd.DataFrame | None,
     *,
     model: Model,
     on_bad_picture: OnBadPicture = "error",
@@ -44,49 +45,28 @@ def add_pictures(
     Args:
         folder: the gallery's.
         pictures: as in `Model.embed`.
-        rows: of each picture path, camera, time, tracklet and identity, see `gallery.rows`; the path is its name.
+        rows: of each picture path (its name), camera, time, tracklet and identity, see `gallery.rows`; without, what
+            the files' folders tell.
         model: that makes the vectors.
         on_bad_picture: as in `Model.embed`.
-        index: exact, or an index of this kind over all rows; auto: what is there, or IVF beyond 100,000 rows.
+        index: exact, or an index of this kind over all rows; auto: what is there, or HNSW beyond 100,000 rows.
 
     Raises:
         ValueError: a gallery of another model, pictures that cannot be read, two of one path.
         OSError: another process writes to the gallery; no room or no right to.
     """
-    twice = rows["path"][rows["path"].duplicated()]
-    if len(twice) or len(rows) != len(pictures):
-        raise ValueError(
-            f"{folder}: expected a row with a path of its own for each of {len(pictures):,} pictures, found "
-            f"{len(rows):,}, twice: {listed(twice, 3)}"
-        )
+    every = list_pictures(pictures)
+    known = complete(rows_of_pictures(every, pictures) if rows is None else rows)
+    _check_paths(folder, known["path"], len(every))
     with writing(folder):
-        before = open_store(folder) if (folder / MANIFEST).exists() else None
-        if before is not None:
-            check_model(folder, before.manifest, model)
-        held = _held(before)
-        new = np.flatnonzero(~rows["path"].isin(held["path"]).to_numpy())
-        already = len(pictures) - len(new)
-        if before is not None and not len(new):
+        before, held = _opened(folder, model)
+        new = np.flatnonzero(~known["path"].isin(held["path"]).to_numpy())
+        already = len(every) - len(new)
+        if already and not len(new):
             change_index(folder, before.manifest, index)
             return Added(0, already, {})
-        jpegs: list[bytes] = []
-
-        def keep(pixels: UInt8[np.ndarray, "b height_px width_px 3"]) -> None:
-            jpegs.extend(map(thumbnail, pixels))
-
-        chosen = [pictures[int(number)] for number in new]
-        embedded = model.embed_each(chosen, on_bad_picture=on_bad_picture, keep=keep)
-        fresh = rows.iloc[new[embedded.kept]].assign(thumbnail_end=np.cumsum([len(jpeg) for jpeg in jpegs]))
-        start = 0 if before is None else len(before.thumbnails)
-        fresh["thumbnail_end"] += start
-        manifest = write_version(
-            folder,
-            _manifest(model) if before is None else before.manifest,
-            vectors=[*([] if before is None else [before.vectors]), embedded.vectors],
-            rows=pd.concat([held, fresh], ignore_index=True),
-            thumbnails=[*([] if before is None else [before.thumbnails]), np.frombuffer(b"".join(jpegs), np.uint8)],
-            index=None if before is None else before.manifest.index,
-        )
+        chosen = [every[int(number)] for number in new]
+        manifest, embedded = _append(before, held, chosen, known.iloc[new], model, on_bad_picture)
         change_index(folder, manifest, index)
         problems = {int(new[number]): problem for number, problem in embedded.problems.items()}
         return Added(len(embedded.vectors), already, problems)
@@ -131,7 +111,7 @@ def change_index(folder: Path, manifest: Manifest, index: IndexChoice, *, recall
         later = rows - (0 if former is None else former.rows)
         if later <= max(EXACT_UP_TO, 0 if former is None else former.rows // 2):
             return
-    kind: Kind | None = None if index == "exact" else "hnsw" if index == "hnsw" else "ivf"
+    kind: Kind | None = None if index == "exact" else "ivf" if index == "ivf" else "hnsw"
     if index == "auto" and former is not None:
         kind = former.kind
     facts: IndexFacts | None = None
@@ -168,16 +148,52 @@ def thumbnail(pixels: UInt8[np.ndarray, "height_px width_px 3"]) -> bytes:
     return stream.getvalue()
 
 
-def _manifest(model: Model) -> Manifest:
-    """The manifest of a gallery before its first rows."""
-    return Manifest(
+def _check_paths(folder: Path, paths: pd.Series, pictures: int) -> None:
+    twice = paths[paths.duplicated()]
+    if len(twice) or len(paths) != pictures:
+        raise ValueError(
+            f"{folder}: expected a row with a path of its own for each of {pictures:,} pictures, found {len(paths):,}, "
+            f"twice: {listed(twice, 3)}"
+        )
+
+
+def _opened(folder: Path, model: Model) -> tuple[Stored, pd.DataFrame]:
+    """Return a gallery of the model and its rows; where there is none yet, what one is before its first rows."""
+    if (folder / MANIFEST).exists():
+        stored = open_store(folder)
+        check_model(folder, stored.manifest, model)
+        return stored, stored.rows()
+    manifest = Manifest(
         model=model.name, fingerprint=model.fingerprint, model_file=str(model.file or ""), dimension=model.dimension,
         rows=0, version="none",
     )  # fmt: skip
+    nothing = Stored(manifest, folder, np.empty((0, model.dimension), np.float32), None, np.empty(0, np.uint8))
+    return nothing, pd.DataFrame({"path": pd.Series(dtype="object")})
 
 
-def _held(before: Stored | None) -> pd.DataFrame:
-    return pd.DataFrame({"path": pd.Series(dtype="object")}) if before is None else before.rows()
+def _append(
+    before: Stored,
+    held: pd.DataFrame,
+    pictures: Sequence[Picture],
+    rows: pd.DataFrame,
+    model: Model,
+    on_bad_picture: OnBadPicture,
+) -> tuple[Manifest, Embedded]:
+    """Write a version with these pictures behind those that are there."""
+    jpegs: list[bytes] = []
+    embedded = model.embed_each(
+        pictures, on_bad_picture=on_bad_picture, keep=lambda batch: jpegs.extend(map(thumbnail, batch))
+    )
+    ends = len(before.thumbnails) + np.cumsum([len(jpeg) for jpeg in jpegs])
+    manifest = write_version(
+        before.folder,
+        before.manifest,
+        vectors=[before.vectors, embedded.vectors],
+        rows=pd.concat([held, rows.iloc[embedded.kept].assign(thumbnail_end=ends)], ignore_index=True),
+        thumbnails=[before.thumbnails, np.frombuffer(b"".join(jpegs), np.uint8)],
+        index=before.manifest.index,
+    )
+    return manifest, embedded
 
 
 def _thumbnails(

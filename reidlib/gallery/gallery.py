@@ -14,13 +14,13 @@ from typing import cast
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float32, Int64, Integer
+from jaxtyping import Float32, Float64, Int64, Integer
 
 from reidlib.gallery.changes import Added, IndexChoice, add_pictures, change_index, check_model, remove_rows
 from reidlib.gallery.index import INDEX_FILE, Index, open_index
 from reidlib.gallery.model import Model, OnBadPicture, load
-from reidlib.gallery.pictures import Picture, list_pictures
-from reidlib.gallery.rows import complete, filtered, row_numbers, rows_of_pictures, seconds, tracklet_groups
+from reidlib.gallery.pictures import Picture
+from reidlib.gallery.rows import KNOWN, filtered, row_numbers, seconds, tracklet_groups
 from reidlib.gallery.search import EXACT_UP_TO, Among, Nearest, nearest_rows
 from reidlib.gallery.store import Manifest, Stored, open_store, writing
 
@@ -62,7 +62,7 @@ class Gallery:
         index: IndexChoice = "auto",
     ) -> "Gallery":
         """Make a gallery of pictures, or add them to the one that is there; arguments as in `add`."""
-        _add(Path(folder), model, pictures, rows=rows, on_bad_picture=on_bad_picture, index=index)
+        add_pictures(Path(folder), pictures, rows, model=model, on_bad_picture=on_bad_picture, index=index)
         return cls(folder, model=model)
 
     def __len__(self) -> int:
@@ -127,7 +127,7 @@ class Gallery:
             ValueError: pictures that cannot be read, pictures without paths and rows.
             OSError: another process writes to the gallery; no room or no right to.
         """
-        added = _add(self.folder, self.model, pictures, rows=rows, on_bad_picture=on_bad_picture, index=index)
+        added = add_pictures(self.folder, pictures, rows, model=self.model, on_bad_picture=on_bad_picture, index=index)
         self._open()
         return added
 
@@ -180,7 +180,9 @@ class Gallery:
             ValueError: pictures that cannot be read, vectors of another length, rows or a camera that are not there.
         """
         vectors, queries, own = self._queries(what, on_bad_picture)
-        chosen = filtered(self._table, cameras=cameras, since=seconds(since), until=seconds(until), where=self.folder)
+        of_rows, times = self._filters
+        first, last = seconds(since), seconds(until)
+        chosen = filtered(of_rows, times, cameras=cameras, since=first, until=last, where=self.folder)
         groups = self._groups if per_tracklet else None
         among = Among(chosen, groups, None if exact or len(self) <= EXACT_UP_TO else self._index)
         answers = nearest_rows(self.vectors, vectors, k=k, among=among, own=queries if own else None)
@@ -188,12 +190,16 @@ class Gallery:
 
     def _open(self) -> None:
         self._stored: Stored = open_store(self.folder)
-        for name in ("_table", "_groups", "_index"):
+        for name in ("_table", "_filters", "_groups", "_index"):
             self.__dict__.pop(name, None)
 
     @cached_property
     def _table(self) -> pd.DataFrame:
         return self._stored.rows()
+
+    @cached_property
+    def _filters(self) -> tuple[pd.Categorical, Float64[np.ndarray, "n"]]:
+        return pd.Categorical(self._table["camera"]), self._table["time"].to_numpy(np.float64)
 
     @cached_property
     def _groups(self) -> Int64[np.ndarray, "n"]:
@@ -233,26 +239,11 @@ class Gallery:
     def _answers(self, queries: Int64[np.ndarray, "q"], answers: Sequence[Nearest]) -> pd.DataFrame:
         counts = [len(answer.rows) for answer in answers]
         rows = np.concatenate([np.empty(0, np.int64), *(answer.rows for answer in answers)])
-        table = self.rows.iloc[rows].reset_index(drop=True)
         ranks = [np.arange(1, count + 1) for count in counts]
-        table.insert(0, "query", np.repeat(queries, counts))
-        table.insert(1, "rank", np.concatenate([np.empty(0, np.int64), *ranks]))
-        table.insert(
-            2, "similarity", np.concatenate([np.empty(0, np.float32), *(each.similarities for each in answers)])
-        )
-        table.insert(3, "row", rows)
-        return table
-
-
-def _add(
-    folder: Path,
-    model: Model,
-    pictures: Picture | Sequence[Picture],
-    *,
-    rows: pd.DataFrame | None,
-    on_bad_picture: OnBadPicture,
-    index: IndexChoice,
-) -> Added:
-    listing = list_pictures(pictures)
-    known = complete(rows_of_pictures(listing, pictures) if rows is None else rows)
-    return add_pictures(folder, listing, known, model=model, on_bad_picture=on_bad_picture, index=index)
+        found = {
+            "query": np.repeat(queries, counts),
+            "rank": np.concatenate([np.empty(0, np.int64), *ranks]),
+            "similarity": np.concatenate([np.empty(0, np.float32), *(answer.similarities for answer in answers)]),
+            "row": rows,
+        }
+        return pd.DataFrame(found | {name: self._table[name].array.take(rows) for name in ("path", *KNOWN)})

@@ -1,6 +1,7 @@
 """faiss's approximate indexes of a gallery: candidates by vectors of four bits a number, which the caller scores anew.
 
-An index holds no vectors, so that it takes an eighth of their size (HNSW a fifth), and knows its recall: it is measured
+HNSW answers faster at a recall of .99, IVF is built in a fifth of the time (`benchmarks.gallery`). An index holds no
+vectors, so that it takes an eighth of their size (HNSW a fifth), and knows its recall: it is measured
 when it is built, and the search is widened until the wished recall is reached.
 """
 
@@ -22,7 +23,7 @@ Kind = Literal["hnsw", "ivf"]
 NEIGHBOURS = 10  # at which recall is measured
 QUERIES = 200  # on which
 WIDER = 10  # candidates to each wanted row, since four bits order them roughly
-HNSW_LINKS, BUILD_EFFORT = 16, 80
+HNSW_LINKS, BUILD_EFFORT = 16, 160  # about a millisecond of a core to build in, for each row
 SAMPLES = 40  # rows to train each list of IVF on
 BLOCK = 1 << 16
 Candidates = Callable[[Float32[np.ndarray, "d"], int], Int64[np.ndarray, "_"]]
@@ -83,7 +84,7 @@ def open_index(path: Path, facts: IndexFacts) -> Index:
         ValueError: where it is not there, damaged, or of other rows.
     """
     faiss = _faiss()
-    mend = "build it anew: reidlib index --kind ivf (or hnsw, exact)"
+    mend = "build it anew: reidlib index --index hnsw (or ivf, exact)"
     try:
         library = faiss.read_index(str(path))
     except RuntimeError as error:
@@ -110,11 +111,11 @@ def build_index(
         path: the file to write.
         kind: of faiss.
         recall: what is wished for; the search is widened until it is reached, or the widest is.
-        lists: of IVF; 4 √n without.
+        lists: of IVF; 4 √n without, or as many as there are rows to train.
         truth: the exact search: rows of the nearest vectors of each query, nearest first.
     """
     faiss = _faiss()
-    lists = min(len(vectors), lists or max(1, int(4 * len(vectors) ** 0.5)))
+    lists = lists or max(1, min(int(4 * len(vectors) ** 0.5), len(vectors) // SAMPLES))
     library = _ivf(vectors, lists) if kind == "ivf" else _hnsw(vectors.shape[1])
     for start in progress(range(0, len(vectors), BLOCK), "indexing"):
         block = np.asarray(vectors[start : start + BLOCK])
@@ -123,13 +124,13 @@ def build_index(
         library.add(block)
     asked = np.sort(np.random.default_rng(0).permutation(len(vectors))[:QUERIES])
     nearest = truth(np.asarray(vectors[asked]), min(NEIGHBOURS + 1, len(vectors)))
-    effort, widest = 8, lists if kind == "ivf" else 2048
+    effort, widest = (8, lists) if kind == "ivf" else (WIDER * (NEIGHBOURS + 1), 2048)
     while True:
         facts = IndexFacts(kind=kind, rows=len(vectors), effort=min(effort, widest), recall=0.0)
         found = _recall(Index(library, facts), vectors, asked, nearest)
         if found >= recall or effort >= widest:
             break
-        effort *= 2
+        effort = effort * 3 // 2
     with atomic_file(path) as temporary:
         faiss.write_index(library, str(temporary))
     return IndexFacts(**vars(facts) | {"recall": found})

@@ -47,7 +47,11 @@ def picture_files(place: Path) -> list[Path]:
 
 def files_of(places: Iterable[Path]) -> list[Path]:
     """Return the pictures of files and folders, each once; see `picture_files`."""
-    return list({path.absolute(): path for place in places for path in picture_files(place)}.values())
+    found: dict[Path, Path] = {}
+    for place in places:
+        for path in picture_files(place):
+            found.setdefault(path.absolute(), path)
+    return list(found.values())
 
 
 def list_pictures(pictures: Picture | Sequence[Picture]) -> list[Picture]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Int64, Integer
+from jaxtyping import Bool, Float64, Int64, Integer
 
 from reidlib.files import listed
 from reidlib.gallery.pictures import Picture
@@ -142,21 +142,35 @@ def row_numbers(
 
 
 def filtered(
-    rows: pd.DataFrame, *, cameras: Collection[str] | None, since: float, until: float, where: Path
+    of_rows: pd.Categorical,
+    times: Float64[np.ndarray, "n"],
+    *,
+    cameras: Collection[str] | None,
+    since: float,
+    until: float,
+    where: Path,
 ) -> Bool[np.ndarray, "n"] | None:
-    """Return which rows are of these cameras and from this time to that (NaN: any); None where all are.
+    """Return which rows are of these cameras and from this time to that; None where all are.
+
+    Args:
+        of_rows: the camera of each row.
+        times: of each row, NaN where unknown.
+        cameras: that are let through; all without.
+        since: the earliest time; NaN: any.
+        until: the latest.
+        where: the gallery, for messages.
 
     Raises:
-        ValueError: naming `where`, and a camera that no row has.
+        ValueError: a camera that no row has.
     """
     if cameras is None and np.isnan(since) and np.isnan(until):
         return None
-    chosen, times = np.ones(len(rows), bool), rows["time"].to_numpy()
+    chosen = np.ones(len(times), bool)
     if cameras is not None:
-        known = set(rows["camera"])
-        if strange := set(cameras) - known:
+        known = list(of_rows.categories)
+        if strange := set(cameras) - set(known):
             raise ValueError(f"{where}: expected cameras among {listed(known)}; found {listed(strange)}")
-        chosen &= rows["camera"].isin(list(cameras)).to_numpy()
+        chosen &= np.isin(of_rows.codes, [known.index(camera) for camera in cameras])
     if not np.isnan(since):
         chosen &= times >= since
     if not np.isnan(until):

@@ -72,7 +72,7 @@ class Manifest:
 
 
 class Stored(NamedTuple):
-    """A version as it was opened; nothing of it is read yet but the manifest and the headers."""
+    """A gallery's version as it was opened; nothing of it is read yet but the manifest and the headers."""
 
     manifest: Manifest
     folder: Path
@@ -89,7 +89,7 @@ class Stored(NamedTuple):
         try:
             table: pd.DataFrame = self.table.read().to_pandas()
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise ValueError(f"{self.folder / TABLE}: damaged ({error}); {MEND}") from error
+            raise ValueError(f"{self.folder / self.manifest.version / TABLE}: damaged ({error}); {MEND}") from error
         return table
 
 
@@ -102,7 +102,7 @@ def open_store(folder: Path) -> Stored:
     for _ in range(5):  # a writer may remove the version that the manifest named a moment ago
         manifest = read_manifest(folder)
         with suppress(FileNotFoundError):
-            return _open_version(folder / manifest.version, manifest)
+            return _open_version(folder, manifest)
     missing = [name for name in (VECTORS, TABLE, THUMBNAILS) if not (folder / manifest.version / name).is_file()]
     raise ValueError(f"{folder / manifest.version}: no {', '.join(missing)}; {MEND}")
 
@@ -155,7 +155,7 @@ def write_version(
             for jpegs in thumbnails:
                 file.write(np.ascontiguousarray(jpegs).data)
         if index is not None:
-            os.link(folder / manifest.version / INDEX_FILE, made / INDEX_FILE)
+            shutil.copyfile(folder / manifest.version / INDEX_FILE, made / INDEX_FILE)
     write_manifest(folder, new)
     return new
 
@@ -165,7 +165,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     with atomic_file(folder / MANIFEST) as temporary:
         temporary.write_bytes(TypeAdapter(Manifest).dump_json(manifest, indent=2) + b"\n")
     for entry in folder.iterdir():
-        if entry.is_dir() and entry.name != manifest.version and not entry.name.startswith("."):
+        if (
+            entry.is_dir() and entry.name != manifest.version
+        ):  # what killed writers left too: `writing` holds the folder
             shutil.rmtree(entry, ignore_errors=True)
 
 
@@ -197,7 +199,8 @@ def writing(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _open_version(folder: Path, manifest: Manifest) -> Stored:
+def _open_version(gallery: Path, manifest: Manifest) -> Stored:
+    folder = gallery / manifest.version
     vectors = open_array(folder / VECTORS, mend=MEND)
     shape = (manifest.rows, manifest.dimension)
     if vectors.dtype != np.float32 or vectors.shape != shape:
@@ -215,4 +218,4 @@ def _open_version(folder: Path, manifest: Manifest) -> Stored:
     if size != expected:
         raise ValueError(f"{path}: cut short or damaged ({size:,} bytes, expected {expected:,}); {MEND}")
     thumbnails = np.memmap(path, np.uint8, mode="r") if size else np.empty(0, np.uint8)  # nothing cannot be mapped
-    return Stored(manifest, folder, vectors, table, thumbnails)
+    return Stored(manifest, gallery, vectors, table, thumbnails)

@@ -53,7 +53,8 @@ def training_identities(path: Path, images: pd.Series, *, recipe: str) -> Int32[
     """Return the identities of the training images, 0 or -1 where not known: the labels of supervised training.
 
     Raises:
-        ValueError: The recipe's name does not say that it is supervised, or no identity of these images is known.
+        ValueError: The recipe's name does not say that it is supervised, or fewer than two people are known
+            among these images.
     """
     if "supervised" not in recipe or path.name != "identities.parquet":
         raise ValueError(
@@ -61,8 +62,13 @@ def training_identities(path: Path, images: pd.Series, *, recipe: str) -> Int32[
             " recipe=supervised, or another method than identities and supervision=images/train/rows.parquet"
         )
     known = known_identities(images, read_identities(path))
-    if not (known > 0).any():
-        raise ValueError(f"{path}: expected identities of training images, found none; choose another recipe")
+    people = len(np.unique(known[known > 0]))
+    if people < 2:
+        raise ValueError(
+            f"{path}: expected identities of at least two people among the {len(known):,} training images, found "
+            f"{people} in {int((known > 0).sum()):,} of them; name the images of train in the archive's list of "
+            f"identities (identities.csv with dataset=folder), or choose another recipe than {recipe}"
+        )
     return known
 
 

@@ -5,6 +5,8 @@ from jaxtyping import Int
 
 from reidlib.labels.graphs import Distances, kth_distances
 
+FEW_IMAGES = 5000  # below which a person may have fewer images than the neighbours that the papers' k1 looks at
+
 
 def check_labels(labels: Int[np.ndarray, "n"], *, parameter: str, distances: Distances | None = None) -> None:
     """Refuse labels of no cluster, of one cluster, or with more than 90 % outliers.
@@ -31,4 +33,8 @@ def check_labels(labels: Int[np.ndarray, "n"], *, parameter: str, distances: Dis
             f" (each row's distance to its nearest other row, 1 where none is stored: 10 % are within {low:.3f}, "
             f"50 % within {middle:.3f}, 90 % within {high:.3f})"
         )
-    raise ValueError(f"clustering: {problem}; move {parameter}{near}")
+    few = (
+        "; where there are few images of each individual, look at fewer neighbours first: refine.k1=8 and refine.k2=3, "
+        "inside cameras cluster.k1=8 and cluster.k2=3"
+    )
+    raise ValueError(f"clustering: {problem}; move {parameter}{near}{few if n < FEW_IMAGES else ''}")

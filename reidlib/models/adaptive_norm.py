@@ -53,8 +53,8 @@ class AdaptiveNorm(GroupedBatchNorm):
         """Return for every image mean and variance of its group; in training, advance the running ones."""
         if not self.training:
             return self.running_mean.expand_as(means), self.running_var.expand_as(means)
-        spanned = self._ranks_to_a_group(len(means))
-        length = min(self.group, len(means))
+        group = self._group_of(len(means))
+        length, spanned = min(group, len(means)), max(1, group // len(means))
         means, variances = (value.view(-1, length, value.shape[1]) for value in (means, variances))
         mean = self._over_ranks(means.mean(dim=1), spanned)
         variance = self._over_ranks((variances + (means - mean[:, None]).square()).mean(dim=1), spanned)

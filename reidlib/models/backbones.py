@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -120,7 +121,35 @@ def _plain(name: str, *, size_px: tuple[int, int] | None, drop_path: float, pret
         if size_px is None:
             raise ValueError(f"model.height_px, model.width_px: {name} is built for one size of image; set both")
         options["img_size"] = size_px
-    return timm.create_model(theirs, pretrained=pretrained, **options)
+    try:
+        network = timm.create_model(theirs, pretrained=pretrained, **options)
+    except (AssertionError, TypeError) as error:  # distilled transformers, CrossViT, Inception-v3
+        raise ValueError(f"model.backbone={name}: its head cannot be taken off ({error}); choose another") from error
+    if not hasattr(network, "layer4"):
+        _check_features(network, name, size_px)
+    return network
+
+
+@torch.inference_mode()
+def _check_features(network: Any, name: str, size_px: tuple[int, int] | None) -> None:
+    """Refuse a network of timm that takes no such image, or returns neither a map nor tokens with a class token."""
+    height, width = size_px or (256, 128)
+    training = network.training
+    try:
+        shape = network.eval()(torch.zeros(1, 3, height, width)).shape
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ValueError(
+            f"model.backbone={name}: takes no images of {height} x {width} pixels ({error}); set others by "
+            "model.height_px and model.width_px, or choose another"
+        ) from error
+    network.train(training)
+    channels = shape[-1 if getattr(network, "output_fmt", "NCHW") == "NHWC" or len(shape) == 3 else 1]
+    known = len(shape) == 4 or (len(shape) == 3 and getattr(network, "cls_token", None) is not None)
+    if not known or channels != network.head_hidden_size:
+        raise ValueError(
+            f"model.backbone={name}: expected a map of features, or tokens with a class token, of width "
+            f"{network.head_hidden_size}; found {tuple(shape)}; choose another"
+        )
 
 
 def _keep_resolution(network: nn.Module, name: str) -> None:

@@ -52,7 +52,8 @@ class GroupedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation whose statistics are taken per `group` successive samples, however large the batch.
 
     The published recipes were tuned with a batch of 256 split over four GPUs, thus with statistics of 64 samples; the
-    same recipe with statistics of 16 loses over twenty points of mAP. A batch of up to `group` samples is one group.
+    same recipe with statistics of 16 loses over twenty points of mAP. A batch of up to `group` samples is one group; a
+    larger one that is not made of whole groups (images of 15 cameras, say) is split into equal ones a little smaller.
 
     The running statistics advance once per batch, with the usual momentum, towards the mean over the groups of their
     means and (unbiased) variances; for one group this is plain batch normalisation, bit for bit. Parameters and
@@ -91,26 +92,26 @@ class GroupedBatchNorm(nn.modules.batchnorm._BatchNorm):
         return grouped.to(norm.weight.device).train(norm.training)
 
     def forward(self, features: Float[Tensor, "b channels *positions"]) -> Float[Tensor, "b channels *positions"]:
-        """Normalise, and pass on through `after`; in training the batch must be at most one group or whole groups.
+        """Normalise, and pass on through `after`.
 
         Raises:
-            ValueError: a training batch that is larger than a group and not a multiple of it; a group that is neither
-                whole parts of the batch nor a divisor of one.
+            ValueError: a training batch that cannot be split into equal groups of at most `group` samples and more than
+                half of that, each of which is whole parts of the processes or divides one.
         """
         return self.after(self._normalise(features))
 
     def _normalise(self, features: Tensor) -> Tensor:
         if not self.training:
             return super().forward(features)
-        spanned = self._ranks_to_a_group(len(features))
-        if spanned > 1:
-            return self._normalise_together(features, spanned)
+        group = self._group_of(len(features))
+        if group > len(features):
+            return self._normalise_together(features, group // len(features))
         if self.ranks.size == 1 and len(features) <= self.group:
             return super().forward(features)
         means: list[Tensor] = []
         variances: list[Tensor] = []
         parts: list[Tensor] = []
-        for part in torch.split(features, self.group):
+        for part in torch.split(features, group):
             mean, variance = torch.zeros_like(self.running_mean), torch.ones_like(self.running_var)
             normalised = functional.batch_norm(  # momentum 1: the group's own statistics
                 part, mean, variance, self.weight, self.bias, training=True, momentum=1.0, eps=self.eps
@@ -120,17 +121,18 @@ class GroupedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self._advance(torch.stack(means).mean(dim=0), torch.stack(variances).mean(dim=0))
         return torch.cat(parts)
 
-    def _ranks_to_a_group(self, part: int) -> int:
-        """Return how many processes one group spans, each holding `part` samples of the batch."""
+    def _group_of(self, part: int) -> int:
+        """Return how many samples share statistics, where each process holds `part` samples of the batch."""
         whole = part * self.ranks.size
-        group = min(self.group, whole)
-        if whole % group or (part % group and group % part):
-            raise ValueError(
-                f"batch_norm_group: expected a batch of whole groups of {self.group} samples, got {whole} samples on "
-                f"{self.ranks.size} processes; choose a group that divides the batch, and a process's part of it or "
-                "the other way round"
-            )
-        return max(1, group // part)
+        most = min(self.group, whole)
+        for group in range(most, most // 2, -1):
+            if whole % group == 0 and (part % group == 0 or group % part == 0):
+                return group
+        raise ValueError(
+            f"model.batch_norm_group: expected a batch of whole groups of {self.group} samples, or of equal ones of "
+            f"more than half of that, got {whole} samples on {self.ranks.size} processes; choose a group that divides "
+            "the batch (clusters_per_batch * images_per_cluster), and a process's part of it or the other way round"
+        )
 
     def _normalise_together(self, features: Tensor, spanned: int) -> Tensor:
         """Normalise by the statistics of this process's samples and those of the `spanned` processes in its group."""

@@ -93,7 +93,7 @@ def _imagenet(embedder: Embedder, folder: Path) -> WeightFile:
 def _file(weights: str, embedder: Embedder, folder: Path) -> WeightFile:
     path = folder / weights
     if Path(weights).name != weights or not path.is_file():
-        there = [entry.name for entry in folder.glob("*") if not entry.name.startswith(".")]
+        there = [entry.name for entry in folder.glob("[!.]*") if entry.suffix != ".dvc"]
         raise ValueError(
             f"extract.weights={weights}: expected imagenet, random or the name of a file in {folder}/ "
             f"(found there: {listed(there, most=5)})"

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Float64, Integer
 
+from reidlib.calibration.calibration import read_calibration
 from reidlib.images.identities import known_identities
 from reidlib.images.split import Split, read_rows
 from reidlib.report.titles import MODELS
+from reidlib.report.verification import Verification, verification_report
 from reidlib.retrieval.metrics import Retrieval, cosine_tiles, evaluate, ranked_list
 from reidlib.retrieval.reranking import reranked_tiles
 from reidlib.settings import Count, Share, arguments
@@ -57,11 +59,13 @@ class RetrievalReport:
         results: metrics by model, with re-ranking as `<name>_reranked`.
         identities: of the images of `query` and `gallery`; 0 = distractor, -1 = unknown, ignored.
         lists: ranked gallery rows of a few queries by the last model.
+        verified: what its calibration is worth; empty without one.
     """
 
     results: Mapping[str, Retrieval] = field(default_factory=dict)
     identities: Mapping[str, Numbers] = field(default_factory=dict)
     lists: Mapping[int, Numbers] = field(default_factory=dict)
+    verified: Verification = field(default_factory=Verification)
 
     def values(self) -> dict[str, float]:
         """Return `<name>_mAP`, `<name>_mINP`, `<name>_rank1`, ... of each model, in percent, and counts of queries."""
@@ -70,7 +74,7 @@ class RetrievalReport:
             values |= {f"{name}_mAP": 100 * result.mAP, f"{name}_mINP": 100 * result.mINP}
             values |= {f"{name}_rank{rank}": 100 * float(result.cmc[min(rank, len(result.cmc)) - 1]) for rank in RANKS}
             values |= {"queries": result.queries, "ignored_queries": result.ignored_queries}
-        return values
+        return values | self.verified.values()
 
     def cmc(self) -> pd.DataFrame:
         """Return rank and the CMC of each model as shares, up to the shortest curve (galleries may be tiny)."""
@@ -87,18 +91,32 @@ def retrieval_report(
     *,
     reranking: dict[str, Any] | None,
     ranked_queries: Count,
+    false_match_rate: Share = 0.01,
+    calibration: Path | None = None,
 ) -> RetrievalReport:
     """Rank the gallery for every query with each model's embeddings: model -> split -> embeddings.
 
     Ranked lists are kept of the last model, of so many queries from the best found to the worst. `reranking` holds
-    settings of `Reranking`, which is reported too where it is given; its k1 is lowered where images are fewer.
+    settings of `Reranking`, which is reported too where it is given; its k1 is lowered where images are fewer. A file
+    with the `calibration` of the last model is measured at its threshold for `false_match_rate`.
+
+    In splits opened without camera labels matches on the query's own camera count, which is printed. Where nothing can
+    match, that is printed and the report is empty.
     """
     known = {"query": known_identities(query.ids, identities), "gallery": known_identities(gallery.ids, identities)}
     if not all((numbers > 0).any() for numbers in known.values()):
         print("no query has a known identity: mAP, mINP, CMC and ranked lists cannot be known")
         return RetrievalReport()
+    # without camera labels a query is on a camera of its own, so that no match is left out
+    query_cameras = query.cameras if query.camera_labels else np.full(len(query), -1, np.int16)
+    if not query.camera_labels:
+        print("dataset.camera_labels=false: matches on the query's own camera count")
     among: dict[str, Any] = {"gallery_identities": known["gallery"], "gallery_cameras": gallery.cameras}
-    facts: dict[str, Any] = {"query_identities": known["query"], "query_cameras": query.cameras, **among}
+    facts: dict[str, Any] = {"query_identities": known["query"], "query_cameras": query_cameras, **among}
+    if not _can_match(**facts):
+        print("no query has its person in the gallery on another camera: mAP, mINP and CMC cannot be known; if cameras")
+        print("are not to be told apart: dataset.camera_labels=false")
+        return RetrievalReport()
     results = {}
     for name, splits in networks.items():
         results[name] = evaluate(cosine_tiles(splits["query"], splits["gallery"]), **facts)
@@ -107,9 +125,23 @@ def retrieval_report(
             results[f"{name}_reranked"] = evaluate(_rerank(splits, settings), **facts)
     lists = {}
     for row in choose_queries(results[name].average_precisions, count=ranked_queries):
-        identity, camera = int(known["query"][row]), int(query.cameras[row])
+        identity, camera = int(known["query"][row]), int(query_cameras[row])
         lists[row] = ranked_list(splits["query"][row], splits["gallery"], identity=identity, camera=camera, **among)
-    return RetrievalReport(results, known, lists)
+    verified = Verification()
+    if calibration is not None:
+        learnt = read_calibration(calibration)
+        verified = verification_report(query, gallery, known, splits, learnt, false_match_rate=false_match_rate)
+    return RetrievalReport(results, known, lists, verified)
+
+
+def _can_match(
+    *, query_identities: Numbers, gallery_identities: Numbers, query_cameras: Numbers, gallery_cameras: Numbers
+) -> bool:
+    """Whether a query has a person who is in the gallery on another camera."""
+    queries = pd.DataFrame({"identity": query_identities, "camera": query_cameras}).drop_duplicates()
+    gallery = pd.DataFrame({"identity": gallery_identities, "camera": gallery_cameras}).drop_duplicates()
+    pairs = queries[queries["identity"] > 0].merge(gallery, on="identity", suffixes=("", "_gallery"))
+    return bool((pairs["camera"] != pairs["camera_gallery"]).any())
 
 
 def _rerank(

@@ -1,16 +1,17 @@
 """Ranked lists of a few queries as a picture: the query, then its best gallery images, right and wrong ones framed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 from matplotlib.axes import Axes
 
 from reidlib.images.split import Split
 from reidlib.report.style import NEUTRAL, PAD, RIGHT, TEXT, WRONG, new_figure, save, show_image, show_text
 
 TITLE = "Ranked lists of the final model"
+LONGEST_NAME = 10  # of a camera, above an image
 CELL_HEIGHT = 1.75  # inches of one image
 LEGEND = (
     "gallery images, best match first; \N{CHECK MARK} solid green: the query's identity, "
@@ -25,12 +26,13 @@ def draw_ranked_lists(
     path: Path,
     *,
     identities: Mapping[str, Int[np.ndarray, "_"]],
+    cameras: Mapping[str, Sequence[str]],
 ) -> None:
     """One row per query: `lists` gives the gallery rows, best first, of each query row.
 
     A right image has a solid green frame and a tick, a wrong one a dashed red frame and a cross, so that the two are
-    told apart without colour; every image carries its camera's number. `identities` are those of the images of `query`
-    and `gallery`; 0 (distractor) and -1 (unknown) are never right.
+    told apart without colour; every image carries its camera's name. `identities` and `cameras` (names) are those of
+    the images of `query` and `gallery`; identities 0 (distractor) and -1 (unknown) are never right.
 
     Raises:
         ValueError: no list, or only empty ones.
@@ -47,16 +49,22 @@ def draw_ranked_lists(
     for line, (row, ranked) in enumerate(lists.items()):
         identity = identities["query"][row]
         right = (identities["gallery"][ranked] == identity) & (identity > 0)
-        text = f"query {row}\ncamera {query.cameras[row]}\n{right.sum()} of {len(ranked)} right"
+        text = f"query {row}\n{_camera(cameras['query'][row])}\n{right.sum()} of {len(ranked)} right"
         show_text(figure.add_subplot(grid[line, 0]), text)
         show_image(figure.add_subplot(grid[line, 1]), query.images[row], frame=TEXT)
         for place, item in enumerate(ranked.tolist()):
-            _show_match(figure.add_subplot(grid[line, place + 2]), gallery, item, right=bool(right[place]))
+            axes = figure.add_subplot(grid[line, place + 2])
+            _show_match(axes, gallery.images[item], _camera(cameras["gallery"][item]), right=bool(right[place]))
     save(figure, path)
 
 
-def _show_match(axes: Axes, gallery: Split, row: int, *, right: bool) -> None:
+def _camera(name: str) -> str:
+    """Return a camera's name as it fits above an image."""
+    return f"camera {name}" if name.isdigit() else name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def _show_match(axes: Axes, image: UInt8[np.ndarray, "h w 3"], camera: str, *, right: bool) -> None:
     colour = RIGHT if right else WRONG
-    show_image(axes, gallery.images[row], frame=colour, dashed=not right)
+    show_image(axes, image, frame=colour, dashed=not right)
     mark = "\N{CHECK MARK}" if right else "\N{BALLOT X}"
-    axes.set_title(f"{mark} camera {gallery.cameras[row]}", fontsize=8.5, color=colour)
+    axes.set_title(f"{mark} {camera}", fontsize=8.5, color=colour)

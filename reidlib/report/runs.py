@@ -73,13 +73,13 @@ def quality_table(epochs: pd.DataFrame, identities: Int32[np.ndarray, "n"], came
     """Return the quality of each epoch's labels against the identities, after training.
 
     `epochs` holds epoch, row and label, as the training stages keep them; rows that an epoch does not hold count as
-    outliers. Rows of unknown identity (-1) are left out; without any known one the table is empty.
+    outliers. Rows of unknown identity (-1) and distractors (0) are left out; without any person the table is empty.
 
     Returns:
         Columns epoch (from 1), camera (-1 = all together; each on its own where there are several) and those of
         `reidlib.labels.quality.label_quality`. Local labels cannot join cameras: for them each camera's rows tell.
     """
-    known = identities >= 0
+    known = identities > 0
     numbers = np.unique(cameras[known]).tolist()
     parts = {-1: known} | ({number: known & (cameras == number) for number in numbers} if len(numbers) > 1 else {})
     rows = []
@@ -92,6 +92,23 @@ def quality_table(epochs: pd.DataFrame, identities: Int32[np.ndarray, "n"], came
     return pd.DataFrame(rows)
 
 
+def final_quality(
+    labels: Int32[np.ndarray, "n"], identities: Int32[np.ndarray, "n"], cameras: Numbers
+) -> dict[str, float]:
+    """Return the quality of final labels against the identities (`label_quality`), 0..1; empty without a known person.
+
+    Where no cluster spans cameras, as labels made camera by camera, somebody on two cameras counts as two people.
+    """
+    known = identities > 0
+    if not known.any():
+        return {}
+    people = identities.astype(np.int64)
+    if label_measures(labels, cameras)["camera_span"] == 0:
+        people = people * (int(cameras.max()) + 1) + cameras
+    quality = label_quality(labels[known], np.unique(people[known], return_inverse=True)[1].astype(np.int32))
+    return {name: value for name, value in quality.items() if name not in ("clusters", "outlier_share")}
+
+
 def label_report(
     runs: Mapping[str, TrainedRun], rows: pd.DataFrame, identities: pd.DataFrame, *, camera_labels: bool, k1: Count,
     k2: Count,
@@ -99,8 +116,9 @@ def label_report(
     """Return what is said of the labels of training runs: values of the final ones, and tables with a row per epoch.
 
     `rows` are those of the training images, as `reidlib.images.split.read_rows` reads them; without camera labels they
-    are all on camera 0. The values are `unlabelled_values` as <name>_<value>, the tables `quality_table` as
-    label_quality_<name>, where an identity is known, and the curves as train_<name>.
+    are all on camera 0. The values are `unlabelled_values` and, where an identity is known, `final_quality`, as
+    <name>_<value>; the tables are `quality_table` as label_quality_<name>, where an identity is known, and the curves
+    as train_<name>.
     """
     cameras = rows["camera"].to_numpy() if camera_labels else np.zeros(len(rows), np.int16)
     known = known_identities(rows["image"], identities)
@@ -108,6 +126,7 @@ def label_report(
     tables: dict[str, pd.DataFrame] = {}
     for name, run in runs.items():
         measured = unlabelled_values(run.embeddings, run.labels, cameras, k1=k1, k2=k2)
+        measured |= final_quality(run.labels, known, cameras)
         values |= {f"{name}_{key}": value for key, value in measured.items()}
         quality = quality_table(run.epochs, known, cameras)
         tables |= ({f"label_quality_{name}": quality} if len(quality) else {}) | {f"train_{name}": run.curves}

@@ -100,10 +100,11 @@ def begin_epoch(state: State, images: Images, cameras: Integer[np.ndarray, "n"])
     embeddings = world.join(part, count=len(images))
     variance = 1 - float(np.square(embeddings.mean(axis=0, dtype=np.float64)).sum())
     if variance < SMALLEST_VARIANCE:
-        raise ValueError(
-            f"training collapsed: at the start of epoch {state.epoch + 1} all embeddings are nearly one (variance "
-            f"{variance:.1e}); lower learning_rate or raise temperature"
-        )
+        when, mend = "before the first step", "are the images all alike? Else check the weights to start from"
+        if state.epoch:
+            when = f"training collapsed: at the start of epoch {state.epoch + 1}"
+            mend = "lower learning_rate or raise temperature"
+        raise ValueError(f"{when} all embeddings are nearly one (variance {variance:.1e}); {mend}")
     threads = torch.get_num_threads()
     state.labels = state.phase.label(state.epoch, embeddings, world, state.history.labels)
     torch.set_num_threads(threads)  # numba's first parallel kernel moves OpenMP's number, torch's with it

@@ -9,9 +9,10 @@ import warnings
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from reidlib.archives.archive import list_archive, read_members
+from reidlib.archives.archive import image_names, list_archive, read_members
 from reidlib.archives.members import Limits
 
 FILES = {
@@ -204,6 +205,37 @@ def test_bombs_are_refused(tmp_path, make_zip, make_tar) -> None:
             list_archive(path, limits=Limits(total_bytes=4_000_000, ratio=1e9))
         with pytest.raises(ValueError, match="more than 1 files"):
             list_archive(path, limits=Limits(files=1, ratio=1e9))
+
+
+def test_caps_are_for_what_is_read(tmp_path, make_image, make_zip, make_tar) -> None:
+    film = np.random.default_rng(0).bytes(300_000)
+    files = {"door/film.mp4": film, "door/1.jpg": make_image(1), "door/2.jpg_large": make_image(2), "notes.doc": b"x"}
+    limits = Limits(file_bytes=2_000, total_bytes=3_000, ratio=1e9)
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_LZMA) as archive:  # so would be a password
+        archive.writestr("door/film.mp4", film)
+        archive.writestr("door/1.jpg", files["door/1.jpg"], zipfile.ZIP_DEFLATED)
+        archive.writestr("door/2.jpg_large", files["door/2.jpg_large"], zipfile.ZIP_DEFLATED)
+        archive.writestr("notes.doc", b"x")
+    for path in (make_zip(tmp_path / "a.zip", files), tmp_path / "b.zip"):
+        contents = list_archive(path, limits=limits)
+        assert image_names(contents) == ["door/1.jpg", "door/2.jpg_large"]
+        names = image_names(contents)
+        assert dict(read_members(path, names, limits=limits)) == {name: files[name] for name in names}
+    tar = list_archive(make_tar(tmp_path / "a.tar", files), limits=Limits(file_bytes=2_000))
+    assert image_names(tar) == ["door/1.jpg", "door/2.jpg_large"]
+    with pytest.raises(ValueError, match=r"'door/2\.jpg_large' holds 2,\d+ bytes; at most 2,000"):
+        files["door/2.jpg_large"] += bytes(2_000)
+        list_archive(make_zip(tmp_path / "c.zip", files), limits=limits)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF"])
+def test_a_picture_is_one_whatever_its_name_ends_in(tmp_path, make_image, make_zip, make_tar, kind: str) -> None:
+    files = {f"a/{name}": make_image(1, kind) for name in ("1", "2.jpg_large", "3.data", "4.jpg")}
+    others = {"a/5": b"", "a/6.data": b"text", "a/7.pdf": b"%PDF-1.4 ...", "a/8.mp4": b"\0\0\0\x20ftypisom" + bytes(20)}
+    for path in (make_zip(tmp_path / "a.zip", files | others), make_tar(tmp_path / "a.tar.gz", files | others)):
+        contents = list_archive(path)
+        assert image_names(contents) == sorted(files)
+        assert dict(read_members(path, files)) == files
 
 
 def test_overlapping_files_are_a_bomb(tmp_path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidlib.archives.archive import Contents, Entry, Listing
+from reidlib.archives.archive import Contents, Entry, Listing, list_archive
 from reidlib.archives.readers import PUBLISHED, READERS, warn_of_unusual_counts
 
 QUICK = settings(max_examples=40, deadline=None)
@@ -38,6 +38,8 @@ def facts(entry: Entry) -> tuple[str, int, int, int, int | None]:
         ("personx", MARKET, "0001_c3s1_07.jpg", 2, -1, 1),
         ("veri776", VERI, "0001_c020_00016450_0.jpg", 19, 16450, 1),
         ("cuhk03", MARKET, "0001_c2_1.png", 1, -1, 1),
+        ("market_names", MARKET, "0012_c17s1_000451_03.jpg", 16, 451, 12),
+        ("market_names", MARKET, "12_c8_12-30.5.png", 7, -1, 12),
     ],
 )
 @pytest.mark.parametrize("top", ["", "Some-Set-v1/", "a/b/"])
@@ -123,6 +125,28 @@ def test_personx_cameras() -> None:
     assert cameras(1, 2, 3, 4, 5, 6) == [0, 1, 2, 3, 4, 5]
     with pytest.raises(ValueError, match="personx: cameras 1, 9; expected 1 to 6"):
         cameras(1, 9)
+
+
+@pytest.mark.parametrize("cameras", [range(8), range(1, 9), (3, 5)])
+def test_market_names_of_any_cameras(cameras) -> None:
+    names = [f"{folder}/0001_c{camera}s1_000001_00.jpg" for folder in MARKET for camera in cameras]
+    listing = READERS["market_names"]([contents(*names)])
+    assert {entry.name: listing.cameras[entry.camera] for entry in listing.entries} == {
+        name: re.search("_c([0-9]+)", name)[1] for name in names
+    }
+    assert min(entry.camera for entry in listing.entries) >= 0
+
+
+def test_market_names_without_queries_and_with_strange_ones() -> None:
+    train = ["bounding_box_train/0001_c1.jpg", "bounding_box_train/0002_c2s1_000007_00.jpg"]
+    listing = READERS["market_names"]([contents(*train, "bounding_box_train/-1_c1_x.jpg")])
+    assert (len(listing.entries), listing.junk, {entry.split for entry in listing.entries}) == (2, 1, {"train"})
+    with pytest.raises(ValueError, match=r"no images in 'bounding_box_test'"):
+        read("market_names", *train, "query/0001_c1.jpg")
+    with pytest.raises(ValueError, match=r"1 names .* not like '0002_c1.*bounding_box_train/cat\.jpg; .*reader=folder"):
+        read("market_names", *train, "bounding_box_train/cat.jpg")
+    with pytest.raises(ValueError, match=r"1 queries of identity 0 .*query/0_c1\.jpg; number people from 1"):
+        read("market_names", *train, "query/0_c1.jpg", "bounding_box_test/0_c2.jpg")
 
 
 def test_cuhk03_with_both_kinds() -> None:
@@ -246,13 +270,191 @@ def test_folder_splits_in_capitals_are_splits() -> None:
 
 def test_folder_top_folder() -> None:
     assert {entry.camera for entry in read("folder", "shop/a/1.jpg", "shop/b/2.jpg").values()} == {0, 1}
-    # one camera whose images lie in it, and one folder beside identities.csv, are no top folders
+    # one camera whose images lie in it is no top folder
     assert [facts(entry)[1:3] for entry in read("folder", "a/1.jpg", "a/t/2.jpg").values()] == [(0, -1), (0, 0)]
-    texts = {"identities.csv": "path,identity\n"}
-    assert [facts(entry)[1:3] for entry in read("folder", "a/t/1.jpg", "a/u/2.jpg", texts=texts).values()] == [
-        (0, 0),
-        (0, 1),
-    ]
+
+
+LAYOUTS = {  # what people zip: the folders around and beside these images, and what stands there besides
+    "as documented": ("", {}),
+    "a top folder": ("shop/", {}),
+    "as zip -r writes": ("home/me/crops/", {}),
+    "identities.csv above the top folder": ("shop/", {"identities.csv": ""}),
+    "identities.csv in the middle": ("home/me/crops/", {"home/me/identities.csv": ""}),
+    "identities.csv in the top folder": ("shop/", {"shop/identities.csv": "shop/"}),
+}
+INSIDE = {  # image, and its split, camera's name, tracklet's name, identity
+    "train/door/t1/1.jpg": ("train", "door", "t1", 1),
+    "train/yard/2.jpg": ("train", "yard", "", None),
+    "query/door/3.jpg": ("query", "door", "", 7),
+    "gallery/yard/4.jpg": ("gallery", "yard", "", 7),
+    "gallery/yard/5.jpg": ("gallery", "yard", "", 0),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("splits", [True, False])
+def test_folder_wrapping_folders_go_whatever_stands_beside_them(layout: str, splits: bool) -> None:
+    top, lists = LAYOUTS[layout]
+    inside = INSIDE if splits else {name.split("/", 1)[1]: ("train", *found[1:]) for name, found in INSIDE.items()}
+    rows = "".join(f"{name},{'' if who is None else who}\n" for name, (_, _, _, who) in inside.items())
+    for place in lists or {f"{top}identities.csv": ""}:  # paths from the list's own folder, or from the cameras'
+        for start in {"", top.removeprefix(place.rpartition("/")[0] + "/") if "/" in place else top}:
+            table = "path,identity\n" + "".join(f"{start}{row}\n" for row in rows.splitlines())
+            listing = READERS["folder"]([contents(*(top + name for name in inside), texts={place: table})])
+            cameras, tracklets = listing.cameras, {-1: "", **listing.tracklets}
+            assert inside == {
+                entry.name.removeprefix(top): (
+                    *(entry.split, cameras[entry.camera], tracklets[entry.tracklet], entry.identity),
+                )
+                for entry in listing.entries
+            }
+
+
+def test_folder_stray_images_are_refused_with_their_names() -> None:
+    inside = [f"shop/{name}" for name in INSIDE]
+    for stray in ("logo.jpg", "shop/logo.jpg", "shop/query/logo.jpg", "other/door/1.jpg"):
+        with pytest.raises(ValueError, match=rf"1 of 6 images .* in no camera's folder: {stray}; .* inside shop/, or"):
+            read("folder", *inside, stray)
+    many = [f"shop/{camera}/{number}.jpg" for camera in ("door", "yard") for number in range(10)]
+    with pytest.raises(ValueError, match=r"is shop .* one camera, or are its 2 folders the cameras\? .*shop/logo\.jpg"):
+        read("folder", *many, "shop/logo.jpg")
+    # a camera whose images lie in it for the greater part, with a tracklet
+    assert {entry.camera for entry in read("folder", *many, *(f"shop/{n}.jpg" for n in range(9))).values()} == {0}
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [("train", "val", "test"), ("bbox_train", "bbox_test"), ("Training", "query", "gallery", "door"),
+     ("train", "test"), ("query_images", "gallery_images"), ("door", "query", "gallery", "val2")],
+)  # fmt: skip
+@pytest.mark.parametrize("top", ["", "shop/"])
+def test_folder_splits_of_other_names_are_no_cameras(folders, top: str) -> None:
+    names = [f"{top}{folder}/{camera}/{number}.jpg" for folder in folders for camera in "ab" for number in range(3)]
+    strange = [name for name in folders if name not in ("train", "query", "gallery", "door")]
+    with pytest.raises(
+        ValueError, match=rf"{', '.join(sorted(strange))} in archive\.zip look like splits, not cameras"
+    ):
+        read("folder", *names)
+
+
+def test_folder_one_odd_name_is_a_camera() -> None:
+    names = [f"{camera}/{number}.jpg" for camera in ("door", "test-bench", "training hall") for number in range(3)]
+    assert {entry.camera for entry in read("folder", *names[:6]).values()} == {0, 1}
+    with pytest.raises(ValueError, match="look like splits"):
+        read("folder", *names)
+
+
+def test_folder_market_names_are_told_their_reader() -> None:
+    with pytest.raises(ValueError, match=r"bounding_box_test, bounding_box_train .*dataset\.reader=market_names"):
+        read("folder", *(f"{folder}/0001_c1s1_000001_00.jpg" for folder in MARKET))
+
+
+def test_folder_splits_inside_cameras_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"lie in 2 places of archive\.zip: door/, yard/; expected .*query/<camera>"):
+        read("folder", *(f"{camera}/{split}/1.jpg" for camera in ("door", "yard") for split in ("query", "gallery")))
+
+
+@pytest.mark.parametrize(
+    ("folders", "images", "asked"),
+    [
+        ([f"person_{number}" for number in range(5)], 40, True),
+        ([f"{number:04d}" for number in range(12)], 6, True),
+        ([f"anna{number}" for number in range(25)], 6, True),
+        (["door", "yard", "hall"], 3, False),
+        ([f"cam{number}" for number in range(19)], 20, False),
+        ([f"c{number}" for number in range(30)], 200, False),
+        (["1", "2", "3"], 6, False),
+    ],
+)
+def test_folder_people_in_the_place_of_cameras_are_asked_about_once(folders, images, asked, recwarn) -> None:
+    found = read("folder", *(f"{folder}/{number}.jpg" for folder in folders for number in range(images)))
+    assert len({entry.camera for entry in found.values()}) == len(folders)
+    told = [str(warning.message) for warning in recwarn]
+    assert len(told) == asked
+    if asked:
+        assert "Are they people?" in told[0] and "dataset.camera_labels=false" in told[0]
+
+
+def test_folder_names_composed_or_not_are_one(tmp_path, make_zip) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    table = f"path,identity\n{decomposed}/1.jpg,3\n{composed}/2.jpg,4\n".encode()
+    files = {f"{composed}/1.jpg": b"", f"{decomposed}/2.jpg": b"", "yard/1.jpg": b"", "identities.csv": table}
+    listing = READERS["folder"]([list_archive(make_zip(tmp_path / "a.zip", files))])
+    assert [(entry.name, entry.camera, entry.identity) for entry in listing.entries] == [
+        (f"{composed}/1.jpg", 0, 3), (f"{composed}/2.jpg", 0, 4), ("yard/1.jpg", 1, None)
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="is in it twice"):
+        list_archive(make_zip(tmp_path / "b.zip", {f"{composed}.jpg": b"", f"{decomposed}.jpg": b""}))
+
+
+def test_folder_lists_that_are_not_read_are_named_where_no_identity_is_known() -> None:
+    texts = {"train/identities.csv": "path,identity\n1.jpg,1\n"}
+    others = ["labels.csv", "identities.csv.txt", "notes.txt", "ids.xlsx"]
+    listing = READERS["folder"]([contents("train/a/1.jpg", "train/b/1.jpg", *others, texts=texts)])
+    [note] = listing.notes
+    assert "no identity is known" in note and "notes.txt" not in note
+    assert all(name in note for name in ("ids.xlsx", "identities.csv.txt", "labels.csv", "train/identities.csv"))
+    known = READERS["folder"](
+        [contents("a/1.jpg", "b/1.jpg", "labels.csv", texts={"identities.csv": "path,identity\na/1.jpg,1"})]
+    )
+    assert known.notes == []
+    tracks = READERS["folder"]([contents("a/t/1.jpg", "b/1.jpg", texts={"identities.csv": "path,identity\nb/1.jpg,1"})])
+    assert tracks.notes == ["folders inside a camera's are kept as tracklets, which no recipe uses yet"]
+
+
+IDENTITIES = ["a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["7", "7", "-1", "0"], [7, 7, None, 0]),  # -1 and empty: unknown; 0: a distractor
+        (["7", "7", "", "0"], [7, 7, None, 0]),
+        (["1.0", "2.0", "-1.0", ""], [1, 2, None, None]),  # as spreadsheets and pandas write them
+        (["0001", "1", "02", "2.00"], [1, 1, 2, 2]),
+        (["zoe", "adam", "zoe", ""], [2, 1, 2, None]),
+        (["zoe", "adam", "-1", "=1+1"], [3, 2, None, 1]),
+        (["0", "0", "0", "0"], [0, 0, 0, 0]),
+        (["", "-1", "", ""], [None] * 4),
+        (["20230101001", "20230101002", "0", "20230101001"], [1, 2, 0, 1]),
+    ],
+)
+def test_folder_identities_mean_what_the_field_means(cells, expected) -> None:
+    table = "path,identity\n" + "".join(f"{name},{cell}\n" for name, cell in zip(IDENTITIES, cells, strict=True))
+    found = read("folder", *IDENTITIES, texts={"identities.csv": table})
+    assert [found[name].identity for name in IDENTITIES] == expected
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["1", "2", "zoe", "4"], "expected numbers or names, found both: 1, 2, 4 and zoe"),
+        (["1", "2", "1.5", "4"], "found both: 1, 2, 4 and 1.5"),
+        (["zoe", "zoe", "0", "0"], "found both: 0 and zoe"),
+        (["1", "2", "unknown", "4"], "identity unknown: where it is not known, leave the cell empty or write -1"),
+        (["zoe", "nan", "None", "adam"], "identity None, nan: where it is not known"),
+        (["1", "-2", "3", "4"], "identity -2; expected -1 (unknown), 0 (distractor) or more"),
+    ],
+)
+def test_folder_identities_that_mean_nothing_are_refused(cells, message: str) -> None:
+    table = "path,identity\n" + "".join(f"{name},{cell}\n" for name, cell in zip(IDENTITIES, cells, strict=True))
+    with pytest.raises(ValueError, match=rf"identities\.csv of archive\.zip: .*{re.escape(message)}"):
+        read("folder", *IDENTITIES, texts={"identities.csv": table})
+
+
+def test_folder_people_numbered_from_0_are_noticed() -> None:
+    names = ["a/1.jpg", "query/a/2.jpg", "query/b/2.jpg", "gallery/b/3.jpg"]
+    table = "path,identity\na/1.jpg,1\nquery/a/2.jpg,0\nquery/b/2.jpg,1\ngallery/b/3.jpg,0\n"
+    with pytest.raises(ValueError, match=r"1 queries of identity 0: query/a/2\.jpg; number people from 1"):
+        read("folder", *names, texts={"identities.csv": table})
+    unknown = table.replace("query/a/2.jpg,0", "query/a/2.jpg,-1")
+    assert read("folder", *names, texts={"identities.csv": unknown})["query/a/2.jpg"].identity is None
+
+
+def test_folder_a_path_that_is_not_there_is_shown_beside_one_that_is() -> None:
+    texts = {"shop/identities.csv": "path,identity\ndoor/1.jpg,1\n2.jpg,2\n"}
+    with pytest.raises(ValueError, match=r"1 of 2 paths are not in the archive: 2\.jpg; one that is: yard/2\.jpg$"):
+        read("folder", "shop/door/1.jpg", "shop/yard/2.jpg", texts=texts)
 
 
 def test_folder_identities() -> None:
@@ -276,7 +478,7 @@ def test_folder_identities() -> None:
         ("file,person\na/1.jpg,1\n", "the first line is 'file,person'; expected 'path,identity'"),
         ("", "the first line is ''"),
         ("path,identity\na/1.jpg\n", "row 2 is 'a/1.jpg'; expected a path and an identity"),
-        ("path,identity\na/1.jpg,\n", "expected a path and an identity"),
+        ("path,identity\n,3\n", "row 2 is ',3'; expected a path and an identity"),
         ('path,identity\n"a/1.jpg,1\n', "not a CSV table"),
         ("path,identity\na/1.jpg," + "9" * 200_000, "not a CSV table"),
     ],
@@ -299,7 +501,7 @@ def test_folder_errors() -> None:
     with pytest.raises(ValueError, match=r"folder: no images in archive\.zip; found: no images, but data\.csv"):
         read("folder", "data.csv")
     with pytest.raises(
-        ValueError, match=r"2 images in archive\.zip lie in no camera's folder: query/b\.jpg, root\.jpg"
+        ValueError, match=r"2 of 3 images in archive\.zip lie in no camera's folder: query/b\.jpg, root\.jpg"
     ):
         read("folder", "root.jpg", "a/1.jpg", "query/b.jpg")
 

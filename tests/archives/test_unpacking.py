@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import warnings
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 
 from reidlib.archives.archive import Contents, Entry, Listing
 from reidlib.archives.decode import decode
-from reidlib.archives.unpacking import find_archives, image_id, image_table, unpack
+from reidlib.archives.table import image_id, image_table
+from reidlib.archives.unpacking import find_archives, unpack
 from reidlib.images.identities import read_identities
+from reidlib.images.names import camera_names, read_names
 from reidlib.images.split import PIXELS_FILE, ROWS_FILE, SPLITS, Split, open_split
 from reidlib.settings import arguments
 
@@ -34,8 +37,8 @@ def market(make_image, *, people: int = 4, top: str = "Set/") -> dict[str, bytes
 
 
 def unpacked(tmp_path: Path, *, reader: str = "synthetic", **options) -> dict[str, float]:
-    paths = (tmp_path / "raw", tmp_path / "images", tmp_path / "identities.parquet")
-    return unpack(*paths, reader=reader, **{**OPTIONS, **options})
+    files = ("raw", "images", "identities.parquet", "names.parquet")
+    return unpack(*(tmp_path / file for file in files), reader=reader, **{**OPTIONS, **options})
 
 
 def splits_of(tmp_path: Path) -> dict[str, Split]:
@@ -173,6 +176,105 @@ def test_folder_with_some_identities(tmp_path: Path, make_image, make_zip) -> No
     unpacked(tmp_path, reader="folder")
     identities = read_identities(tmp_path / "identities.parquet", among=every_image(tmp_path))
     assert dict(zip(identities["name"], identities["identity"], strict=True)) == {"a/1.jpg": 9, "b/2.jpg": 0}
+
+
+def test_what_was_read_is_printed_as_a_table(tmp_path: Path, make_image, make_zip, capsys) -> None:
+    files = {f"home/me/door/t{number % 2}/{number}.jpg": make_image(number) for number in range(5)}
+    files |= {f"home/me/{split}/{camera}/9.jpg": make_image(9) for split in ("query", "gallery") for camera in "xy"}
+    files |= {"home/me/film.mp4": b"no picture", "home/me/door/notes.txt": b"", "home/me/door/more.txt": b""}
+    table = "path,identity\nquery/x/9.jpg,3\nquery/y/9.jpg,4\ngallery/x/9.jpg,4\ngallery/y/9.jpg,3\ndoor/t0/2.jpg,3\n"
+    make_zip(tmp_path / "raw" / "mine.zip", {**files, "identities.csv": table.encode()})
+    unpacked(tmp_path, reader="folder")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert " ".join(lines[0]) == "mine.zip: 9 images, 3 cameras, 2 people in 5 images"
+    assert lines[1:5] == [
+        ["camera", "train", "query", "gallery", "tracklets", "identified"],
+        ["door", "5", "0", "0", "2", "1"],
+        ["x", "0", "1", "1", "0", "2"],
+        ["y", "0", "1", "1", "0", "2"],
+    ]
+    notes = [" ".join(line) for line in lines[5:]]
+    assert notes == [
+        "- folders inside a camera's are kept as tracklets, which no recipe uses yet",
+        "- left out, no pictures (.txt 2, .mp4 1): home/me/door 2, home/me 1",
+    ]
+
+
+def test_the_table_of_a_known_dataset_tells_junk_and_unused_folders(tmp_path, make_image, make_zip, capsys) -> None:
+    files = market(make_image) | {f"Set/gt_bbox/{number}.jpg": b"" for number in range(3)}
+    make_zip(tmp_path / "raw" / "Set.zip", files | {"Set/bounding_box_test/-1_c1s1_000001_01.jpg": b""})
+    unpacked(tmp_path)
+    head, _, *cameras, note = capsys.readouterr().out.splitlines()
+    assert head == "Set.zip: 36 images, 3 cameras, 8 people in 36 images"
+    assert [line.split() for line in cameras] == [[camera, "4", "4", "4", "0", "12"] for camera in "124"]
+    assert note == "  - left out, pictures of which 1 are junk by their names: Set/gt_bbox 3, Set/bounding_box_test 1"
+
+
+def test_many_cameras_are_added_up_and_one_is_told(tmp_path, make_image, make_zip, capsys) -> None:
+    image = make_image(1)
+    make_zip(
+        tmp_path / "raw" / "mine.zip", {f"c{number:03d}/{n}.jpg": image for number in range(103) for n in range(40)}
+    )
+    unpacked(tmp_path, reader="folder")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[101].split()[:2] == ["c099", "40"] and lines[102].split() == ["3", "more", "120", "0", "0", "0", "0"]
+    make_zip(tmp_path / "raw" / "mine.zip", {f"shop/hall/{n}.jpg": image for n in range(3)})
+    unpacked(tmp_path, reader="folder")
+    assert "  - one camera alone, hall: nobody can be found across cameras" in capsys.readouterr().out.splitlines()
+
+
+def test_names_are_kept_apart_and_read_in_order(tmp_path: Path, make_image, make_zip) -> None:
+    files = {f"door/t{number}/{number}.jpg": make_image(number) for number in range(3)} | {"yard/4.jpg": make_image(4)}
+    make_zip(tmp_path / "raw" / "mine.zip", files)
+    unpacked(tmp_path, reader="folder")
+    rows = splits_of(tmp_path)["train"].rows
+    names = read_names(tmp_path / "names.parquet", among=rows["image"])
+    assert names["image"].tolist() == rows["image"].tolist()
+    assert dict(zip(names["path"], zip(names["camera"], names["tracklet"], strict=True), strict=True)) == {
+        "door/t0/0.jpg": ("door", "t0"), "door/t1/1.jpg": ("door", "t1"), "door/t2/2.jpg": ("door", "t2"),
+        "yard/4.jpg": ("yard", ""),
+    }  # fmt: skip
+    assert camera_names(rows, names) == {0: "door", 1: "yard"}
+    with pytest.raises(ValueError, match=r"names of all 1 images, 1 have none \(first: 0{16}\); run the stage unzip"):
+        read_names(tmp_path / "names.parquet", among=pd.Series(["0" * 16]))
+
+
+@pytest.mark.parametrize("top", ["", "a/b/"])
+def test_what_cannot_match_is_told_before_training(tmp_path: Path, make_image, make_zip, top: str) -> None:
+    def archive(query: str, gallery: str, who: int) -> None:
+        files = {f"{top}train/x/1.jpg": make_image(1), f"{top}{query}": make_image(2), f"{top}{gallery}": make_image(3)}
+        table = f"path,identity\n{query},5\n{gallery},{who}\n".encode()
+        make_zip(tmp_path / "raw" / "mine.zip", {**files, f"{top}identities.csv": table})
+
+    archive("query/x/1.jpg", "gallery/y/1.jpg", 6)
+    fails(tmp_path, "1 people in query, 1 in gallery, nobody in both, so that nothing can be measured", reader="folder")
+    archive("query/x/1.jpg", "gallery/x/2.jpg", 5)
+    with pytest.warns(UserWarning, match=r"none of the 1 queries .* on another camera.*dataset\.camera_labels=false"):
+        unpacked(tmp_path, reader="folder")
+    archive("query/x/1.jpg", "gallery/y/1.jpg", 5)
+    unpacked(tmp_path, reader="folder")
+
+
+def test_pictures_that_cannot_be_read_are_named_by_folder_and_never_most_of_them(
+    tmp_path: Path, make_image, make_zip
+) -> None:
+    heic = b"\0\0\0\x18ftypheic" + bytes(20)
+    files = {f"{camera}/{number}.jpg": make_image(number) for camera in "abc" for number in range(6)}
+    files |= {f"a/{number}": heic for number in range(4)} | {"b/7.heic": heic}
+    make_zip(tmp_path / "raw" / "mine.zip", files)
+    fails(
+        tmp_path,
+        r"5 of 23 images cannot be read \(a 4, b 1\):\n  a/0: HEIC, a format that is not read",
+        reader="folder",
+    )
+    with pytest.warns(UserWarning, match=r"left out: 5 of 23"):
+        assert unpacked(tmp_path, reader="folder", on_bad_image="skip")["train_images"] == 18
+    for file in ("images", "identities.parquet", "names.parquet"):
+        shutil.rmtree(tmp_path / file) if file == "images" else (tmp_path / file).unlink()
+    make_zip(tmp_path / "raw" / "mine.zip", files | {f"d/{number}.jpg": heic for number in range(2)})
+    fails(tmp_path, "no image is left in camera d; mend the archive", reader="folder", on_bad_image="skip")
+    make_zip(tmp_path / "raw" / "mine.zip", files | {f"a/{number}.avif": heic for number in range(20)})
+    fails(tmp_path, "that is over 50 %, too many to leave out", reader="folder", on_bad_image="skip")
 
 
 def test_every_bad_image_is_named_in_one_error(tmp_path: Path, make_image, make_zip) -> None:

@@ -88,6 +88,20 @@ def test_a_run_listed_twice_counts_once_and_says_so_where_it_measured_otherwise(
         ),
         (["initial_mAP", "intra_mAP", "intra_mINP", "intra_reranked_mAP"], ["intra_mAP", "intra_mINP"]),
         (["clusters", "silhouette"], ["clusters", "silhouette"]),
+        (
+            [
+                "intra_clusters",
+                "intra_silhouette",
+                "inter_clusters",
+                "inter_camera_span",
+                "inter_silhouette",
+                "unzip.train_images",
+                "train_inter.clusters",
+                "train_inter.outlier_share",
+                "refine.camera_span",
+            ],
+            ["inter_clusters", "inter_camera_span", "inter_silhouette"],
+        ),
     ],
 )
 def test_the_last_model_is_shown_by_default(known, expected):

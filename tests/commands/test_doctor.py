@@ -206,6 +206,21 @@ def test_remotes(place, monkeypatch) -> None:
     assert found(doctor.remote) == [("ok", f"r at {place / 'store'}: there")]
 
 
+def test_archives(place) -> None:
+    (place / "params.yaml").write_text("dataset: {name: synthetic}\n")
+    assert found(doctor.archive) == [("ok", "data/synthetic/raw is rendered by the pipeline")]
+    (place / "params.yaml").write_text("dataset: {name: folder}\n")
+    [(mark, text)] = found(doctor.archive)
+    assert mark == "missing" and "data/folder/raw: no such folder" in text
+    (place / "data/folder/raw").mkdir(parents=True)
+    assert found(doctor.archive) == [("ok", "data/folder/raw is there")]
+
+
+def test_no_advice_loses_work() -> None:
+    advice = "".join(path.read_text() for path in (*ROOT.glob("reidlib/**/*.py"), *ROOT.glob("stages/*.py")))
+    assert not [word for word in ("dvc gc", "git clean", "exp remove", "--force") if word in advice]
+
+
 def test_locks(place) -> None:
     path = place / ".dvc" / "tmp" / "rwlock"
     with subprocess.Popen(["/bin/true"]) as process:

@@ -5,6 +5,7 @@ import json
 import pytest
 from rich.console import Console
 
+from reidlib.commands.compose import main
 from reidlib.commands.show import print_metrics, read_metrics
 
 
@@ -41,6 +42,15 @@ def test_retrieval_is_a_table_of_models(tmp_path):
     assert row.count("10.2") == 3
     assert "cmc.png" in text
     assert "dvc repro" in text
+
+
+def test_the_next_command_repeats_what_was_chosen(tmp_path):
+    main(["dataset=folder", "dataset.camera_labels=false", "train_inter.epochs=7"], path=tmp_path / "params.yaml")
+    folder = write(tmp_path / "metrics", evaluate={"clusters": 40})
+    text = " ".join(printed(folder, width=200).split())
+    assert "dvc exp run -S dataset=folder -S dataset.camera_labels=false -S train_inter.epochs=20 " in text
+    main([], path=tmp_path / "params.yaml")
+    assert "dvc exp run -S train_inter.epochs=20 " in " ".join(printed(folder, width=200).split())
 
 
 def test_no_retrieval_no_table(tmp_path):

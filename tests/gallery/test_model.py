@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 import reidlib
 from reidlib.gallery.model import load
 from reidlib.gallery.pictures import picture_files
-from reidlib.models.description import Description, read_description
+from reidlib.models.description import read_description
 from reidlib.models.embedder import load_embedder, new_embedder, save_embedder
-from tests.gallery.conftest import SMALL
+from tests.crops import SMALL
 
 
 def one_at_a_time(model_file, files):
@@ -117,13 +117,6 @@ def test_a_model_file_tells_all_it_takes(model, model_file, crops, tmp_path):
     assert prints[0] == model.fingerprint and len(set(prints)) == 3  # of weights and preprocessing alone
 
 
-def test_the_same_model_is_the_same_bytes(model_file, tmp_path):
-    described = replace(read_description(model_file), calibration={"b": 1.0, "a": 2.0})
-    for name in ("first", "second"):
-        save_embedder(load_embedder(model_file), tmp_path / name, described)
-    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
-
-
 def test_the_size_of_pictures_is_told_or_asked_for(model, crops, tmp_path):
     path = tmp_path / "model.safetensors"
     anything = replace(SMALL, height_px=None, width_px=None)
@@ -149,12 +142,6 @@ def test_files_of_other_programs_are_refused_with_what_they_are(tmp_path):
     save_file({"weight": torch.zeros(1)}, path, metadata={"reidlib": "{}"})
     with pytest.raises(ValueError, match="not an embedder written by this pipeline"):
         load(path)
-
-
-def test_a_file_of_before_tells_its_architecture(tmp_path):
-    path = tmp_path / "model.safetensors"
-    save_file(new_embedder(SMALL, seed=1).state_dict(), path, metadata={"architecture": SMALL.to_json()})
-    assert read_description(path) == Description(architecture=SMALL) and load(path).size_px == (32, 16)
 
 
 def test_an_unknown_attribute_is_an_error():

@@ -82,13 +82,15 @@ def test_a_tracklet_is_of_one_camera():
 )
 def test_filters(limits, expected):
     none = {"cameras": None, "since": np.nan, "until": np.nan, "where": Path("g")}
-    found = filtered(table(), **(none | limits))
+    found = filtered(pd.Categorical(table()["camera"]), table()["time"].to_numpy(), **(none | limits))
     assert found is None if expected is None else np.flatnonzero(found).tolist() == expected
 
 
 def test_an_unknown_camera_is_named():
     with pytest.raises(ValueError, match="g: expected cameras among x, y; found z"):
-        filtered(table(), cameras=["x", "z"], since=np.nan, until=np.nan, where=Path("g"))
+        filtered(
+            pd.Categorical(["x", "y"]), np.zeros(2), cameras=["x", "z"], since=np.nan, until=np.nan, where=Path("g")
+        )
 
 
 def test_rows_go_by_number_path_and_folder():

@@ -35,11 +35,16 @@ def test_identities_of_other_images_are_refused(tmp_path: Path) -> None:
 
 def test_only_supervised_recipes_take_identities_as_labels(tmp_path: Path) -> None:
     path = tmp_path / "identities.parquet"
+    write_identities(path, table_of(0, 5, 6))
+    assert training_identities(path, IMAGES, recipe="supervised").tolist() == [0, 5, 6, -1]
     write_identities(path, table_of(0, 5, 5))
-    assert training_identities(path, IMAGES, recipe="supervised").tolist() == [0, 5, 5, -1]
     with pytest.raises(ValueError, match=r"recipe 'icsr'.* in recipes whose name says supervised alone"):
         training_identities(path, IMAGES, recipe="icsr")
     with pytest.raises(ValueError, match=r"supervision .*rows\.parquet: identities are labels in recipes whose"):
         training_identities(tmp_path / "rows.parquet", IMAGES, recipe="supervised")
-    with pytest.raises(ValueError, match=r"identities\.parquet: expected identities of training images, found none"):
-        training_identities(path, IMAGES[3:], recipe="supervised")
+    for images, people, known in ((IMAGES[3:], 0, 0), (IMAGES[:1], 0, 0), (IMAGES[1:3], 1, 2)):
+        message = rf"at least two people among the {len(images)} training images, found {people} in {known} of them"
+        with pytest.raises(
+            ValueError, match=rf"identities\.parquet: expected identities of {message}.*identities\.csv"
+        ):
+            training_identities(path, images, recipe="supervised")

@@ -17,6 +17,7 @@ def test_labels_that_train_nothing_are_refused(labels, message):
     with pytest.raises(ValueError, match=message) as error:
         check_labels(np.array(labels, dtype=np.int32), parameter="cluster.method.eps")
     assert "move cluster.method.eps" in str(error.value)
+    assert "refine.k1=8" in str(error.value) and "cluster.k1=8" in str(error.value)
 
 
 def test_the_message_says_how_far_apart_the_rows_are(random_graph):

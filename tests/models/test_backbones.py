@@ -38,6 +38,44 @@ def test_any_network_of_timm_gives_a_map_of_its_width(name):
         assert network.eval()(torch.zeros(2, 3, *SIZE)).shape == (2, width, 2, 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "pooling"),
+    [("vit_tiny_r_s16_p8_224", "token"), ("xcit_nano_12_p16_224", "token"), ("pit_ti_224", "token"),
+     ("pvt_v2_b0", "average"), ("edgenext_xx_small", "average"), ("mobilevit_xxs", "average"),
+     ("mobilenetv4_conv_small", "gem"), ("regnetx_002", "gem")],
+)  # fmt: skip
+def test_families_of_timm_take_two_steps(name, pooling):
+    values = {"backbone": f"timm/{name}", "last_stride": 2, "pooling": pooling, "gem_power": 3.0, "batch_norm_group": 4}
+    model = new_embedder(Architecture(**values, height_px=128, width_px=64), seed=0).train()
+    images, target = torch.randn(4, 3, 128, 64), torch.nn.functional.normalize(torch.randn(4, model.dimension))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
+    before = next(model.backbone.parameters()).detach().clone()
+    for _ in range(2):
+        optimiser.zero_grad()
+        loss = (model(images).embeddings - target).square().sum()
+        loss.backward()
+        optimiser.step()
+        assert torch.isfinite(loss)
+    assert not torch.equal(before, next(model.backbone.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("deit_tiny_distilled_patch16_224", "its head cannot be taken off"),
+        ("pit_ti_distilled_224", "its head cannot be taken off"),
+        ("coat_lite_tiny", "its head cannot be taken off"),
+        ("levit_128s", r"expected a map of features, or tokens with a class token, of width 384; found \(1, 2, 384\)"),
+        ("resmlp_12_224", "expected a map of features, or tokens with a class token"),
+        ("efficientformer_l1", "takes no images of 128 x 64 pixels"),
+        ("convit_tiny", "takes no images of 128 x 64 pixels"),
+    ],
+)
+def test_families_of_timm_that_do_not_fit_are_refused_by_name(name, message):
+    with pytest.raises(ValueError, match=rf"model\.backbone=timm/{name}: {message}"):
+        backbone(f"timm/{name}", size_px=(128, 64))
+
+
 def test_the_weights_do_not_depend_on_the_stride():
     first, second = (backbone("resnet18", last_stride=stride)[0].state_dict() for stride in (1, 2))
     assert {name: value.shape for name, value in first.items()} == {name: value.shape for name, value in second.items()}

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,6 +66,24 @@ def test_without_identities_there_is_nothing_to_rank(scene, capsys):
     report = retrieval_report(*sides.values(), identities[:0], {"a": embedded}, reranking=None, ranked_queries=3)
     assert report.values() == {} and report.lists == {} and len(report.cmc()) == 0
     assert "no query has a known identity" in capsys.readouterr().out
+
+
+def test_matches_on_the_own_camera_count_without_camera_labels_and_never_with_them(scene, capsys):
+    sides, identities, embedded = scene
+    alone = {name: replace(side, rows=side.rows.assign(camera=np.int16(0))) for name, side in sides.items()}
+    settings = {"identities": identities, "networks": {"a": embedded}, "reranking": None, "ranked_queries": 1}
+    report = retrieval_report(**alone, **settings)
+    assert report.values() == {} and report.lists == {}
+    assert "no query has its person in the gallery on another camera" in capsys.readouterr().out
+    unlabelled = {name: replace(side, camera_labels=False) for name, side in alone.items()}
+    report = retrieval_report(**unlabelled, **settings)
+    assert "dataset.camera_labels=false: matches on the query's own camera count" in capsys.readouterr().out
+    precisions = []
+    for row in range(6):  # 13 gallery images are known, two of them the query's, none is left out
+        order = np.argsort(-(embedded["gallery"][:13] @ embedded["query"][row]), kind="stable")
+        places = [place for place, g in enumerate(order, start=1) if g < 12 and g % 6 == row]
+        precisions.append(np.mean([(number + 1) / place for number, place in enumerate(places)]))
+    assert report.values()["a_mAP"] == pytest.approx(100 * np.mean(precisions))
 
 
 @pytest.mark.parametrize(

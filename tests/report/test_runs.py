@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from reidlib.labels.pseudo_labels import write_labels
-from reidlib.report.runs import TrainedRun, label_report, quality_table, read_runs, unlabelled_values
+from reidlib.report.runs import TrainedRun, final_quality, label_report, quality_table, read_runs, unlabelled_values
 
 
 def unit(rows):
@@ -34,6 +34,23 @@ def test_unlabelled_values_need_no_identity():
     assert -1 <= values["silhouette"] <= 1
     one = unlabelled_values(embeddings, np.zeros(12, np.int32), cameras, k1=30, k2=6)
     assert "silhouette" not in one and all(np.isfinite(value) for value in one.values())
+
+
+def test_the_quality_of_final_labels_is_a_value():
+    people, cameras = np.int32([1, 1, 2, 2, 0, -1]), np.int16([0, 1, 0, 1, 0, 1])
+    perfect = final_quality(np.int32([0, 0, 1, 1, 2, 2]), people, cameras)  # the last two are nobody's
+    assert perfect["pairwise_f"] == perfect["bcubed_f"] == perfect["nmi"] == perfect["expansion"] == 1
+    one = final_quality(np.zeros(6, np.int32), people, cameras)
+    assert one["pairwise_recall"] == 1 and one["pairwise_precision"] == pytest.approx(2 / 6)
+    local = final_quality(np.int32([0, 1, 2, 3, 2, 3]), np.int32([1, 1, 2, 2, 2, 2]), cameras)  # camera by camera
+    assert local["pairwise_f"] == 1
+    assert final_quality(np.zeros(6, np.int32), np.int32([0, 0, -1, -1, 0, -1]), cameras) == {}
+
+
+def test_distractors_are_nobody():
+    epochs = pd.DataFrame({"epoch": 0, "row": range(6), "label": [0, 0, 1, 1, 2, 3]})
+    table = quality_table(epochs, np.int32([1, 1, 2, 2, 0, 0]), np.zeros(6, np.int16))
+    assert table["pairwise_f"].tolist() == [1] and table["clusters"].tolist() == [2]
 
 
 def test_without_identities_labels_have_no_quality():

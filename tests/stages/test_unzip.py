@@ -34,7 +34,8 @@ def run(folder: Path) -> subprocess.CompletedProcess[str]:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["dataset"] |= {"name": "synthetic", "reader": "synthetic"}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    options = {"raw": "raw", "images": "images", "identities": "identities.parquet", "metrics": "metrics/unzip.json"}
+    options = {"raw": "raw", "images": "images", "identities": "identities.parquet", "names": "names.parquet"}
+    options["metrics"] = "metrics/unzip.json"
     command = [sys.executable, "-m", "stages.unzip", *(f"--{name}={value}" for name, value in options.items())]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -49,7 +50,8 @@ def test_unzip_from_the_command_line(tmp_path: Path) -> None:
     assert metrics["train_images"] == metrics["query_images"] == metrics["gallery_images"] == 4
     assert metrics["cameras"] == 2
     assert [len(open_split(tmp_path / "images" / split)) for split in SPLITS] == [4, 4, 4]
-    assert (tmp_path / "identities.parquet").is_file()
+    assert (tmp_path / "identities.parquet").is_file() and (tmp_path / "names.parquet").is_file()
+    assert done.stdout.startswith("synthetic.zip: 12 images, 2 cameras, 3 people in 9 images\n")
 
 
 @pytest.mark.skipif(not (ROOT / "params.yaml").is_file(), reason="params.yaml is not composed yet")

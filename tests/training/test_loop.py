@@ -50,6 +50,26 @@ def test_training_lowers_the_loss_and_steps_the_learning_rate(crops):
     np.testing.assert_array_equal(table["label"].to_numpy(), np.tile(people, 3))
 
 
+@pytest.mark.parametrize("number", [2, 15, 20])
+def test_batches_of_every_camera_take_two_steps_whatever_the_number_of_cameras(number):
+    """As `iids` draws them: 4 clusters of 2 images of each camera, 120 images for MSMT17, 160 for VeRi-776."""
+    labels = np.repeat(np.arange(4 * number, dtype=np.int32), 2)
+    cameras = np.repeat(np.arange(number, dtype=np.int16), 8)
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 16, 8, 3), dtype=np.uint8)
+    loss = {"camera_classifiers": {"distillation": 1.0}}
+    phases = fixed_phase(labels, sampling="every_camera", local=True, loss=loss)
+    history = train(new_embedder(small(normalisation="aibn"), seed=0), images, cameras, phases=phases,
+                    settings=settings_of(epochs=1, iterations=2, decay_at=[]))  # fmt: skip
+    assert np.isfinite(history.curves[0]["loss"])
+
+
+def test_images_that_are_all_alike_are_no_collapse_of_training(crops):
+    images, cameras, people = crops
+    alike = np.repeat(images[:1], len(images), axis=0)
+    with pytest.raises(ValueError, match=r"before the first step all embeddings .*are the images all alike"):
+        train(new_embedder(small(), seed=0), alike, cameras, phases=fixed_phase(people), settings=settings_of())
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_epoch_and_the_rate(crops):
     images, cameras, people = crops
     with pytest.raises(ValueError, match=r"epoch 1, iteration \d is (nan|inf) at learning rate 1e\+30"):

@@ -1,10 +1,10 @@
-"""A small model in a file, and crops of six people on two cameras."""
+"""A small model in a file, and crops of six people on two cameras: what a practitioner has after training."""
+
+from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from reidlib.gallery.model import load
 from reidlib.models.architecture import Architecture
 from reidlib.models.description import Description
 from reidlib.models.embedder import new_embedder, save_embedder
@@ -13,25 +13,16 @@ SMALL = Architecture(backbone="resnet18_half", last_stride=1, pooling="gem", gem
                      height_px=32, width_px=16)  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def model_file(tmp_path_factory):
-    """A model with random weights: pictures of like colours have like vectors."""
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+def make_model(path: Path) -> Path:
+    """Write a model with random weights: pictures of like colours have like vectors."""
     facts = {"recipe": "icsr", "dataset": "crops"}
     described = Description(architecture=SMALL, picture_size_px=(32, 16), training=facts)
     save_embedder(new_embedder(SMALL, seed=1), path, described)
     return path
 
 
-@pytest.fixture(scope="session")
-def model(model_file):
-    return load(model_file)
-
-
-@pytest.fixture(scope="session")
-def crops(tmp_path_factory):
-    """<camera>/<person>/<frame>.png of people who differ in the colours of shirt and trousers."""
-    folder = tmp_path_factory.mktemp("crops") / "crops"
+def make_crops(folder: Path) -> Path:
+    """Write <camera>/<person>/<frame>.png of people who differ in the colours of shirt and trousers."""
     generator = np.random.default_rng(0)
     for person, colours in enumerate(generator.integers(0, 256, (6, 2, 3))):
         for camera in ("door", "yard"):
