@@ -13,10 +13,12 @@ other. What lies in one room runs again together when it is edited.
     check       all of params.yaml at once
     training    the loop (`loop`: an epoch in one file), sessions, checkpoints, several processes
     report      measures, pictures and tables (beside training)
+    export      after training: the model's folder, its card, ONNX (beside training)
     gallery     after training: a model that takes pictures, a gallery to search (beside training)
     losses      a file for each term of the loss; most are memories of clusters
     embed       images to embeddings
     labels      clusterings; `icsr` tells the default method      retrieval   mAP, CMC, mINP, re-ranking
+    calibration P(same | cosine), thresholds, without identities
     models      backbones, pooling, necks, weight files           archives    raw archives to packed images (unzip)
     batches     augmentation, sampling, residence                 synthetic   the renderer (synthesize)
     images      splits, identities, another dataset beside

@@ -104,7 +104,6 @@ def _check_training(values: Mapping[str, Any]) -> None:
     from reidlib.models.architecture import Architecture
     from reidlib.models.weights import load_weights
     from reidlib.report.measures import Reranking, retrieval_report
-    from reidlib.report.verification import verification_report
     from reidlib.training.phases import Rounds
     from reidlib.training.plan import read_plan
 
@@ -113,7 +112,7 @@ def _check_training(values: Mapping[str, Any]) -> None:
     arguments(values["embed"], of=embed_together, where="embed")
     arguments(values["calibrate"], of=calibrate, where="calibrate", given=("seed",))
     arguments(values["export"], of=export_folder, where="export", given=("false_match_rate",))
-    arguments_of_each(values["evaluate"], of=[retrieval_report, verification_report], where="evaluate")
+    arguments(values["evaluate"], of=retrieval_report, where="evaluate", given=("calibration",))
     if values["evaluate"]["reranking"]:
         arguments(values["evaluate"]["reranking"], of=Reranking, where="evaluate.reranking")
     for section in ("train_intra", "train_inter"):

@@ -20,8 +20,8 @@ ARTIFACTS = [
     "raw/synthetic.zip", "images/train/pixels.npy", "images/train/rows.parquet", "images/query/pixels.npy",
     "images/gallery/rows.parquet", "identities.parquet", "names.parquet", "features/train.npy",
     "local_labels.parquet", "intra/labels.parquet", "refined_labels.parquet", "inter/labels.parquet",
-    "embeddings/query/inter.npy", "calibration.json", "clusters/images.csv",
-    "model/README.md",
+    "embeddings/query/inter.npy", "clusters/images.csv",
+    "calibration.json", "model/README.md",
 ]  # fmt: skip
 EDITS = {  # a file, and the stages that run again because of it
     "reidlib/archives/readers.py": {"unzip"},
@@ -60,9 +60,9 @@ VALUES = {  # a value of params.yaml, and the stages that run again because of i
     "train_intra.epochs": {"train_intra", "train_inter"},
     "evaluate.ranked_queries": {"evaluate"},
     "evaluate.false_match_rate": {"evaluate", "export"},
+    "calibrate.images": {"calibrate"},
     "export.onnx": {"export"},
     "embed.flip": {"embed"},
-    "calibrate.images": {"calibrate"},
     "augment.flip": TRAIN,
     "compute.log_every": set(),
     "compute.checkpoint_minutes": set(),
@@ -89,6 +89,7 @@ def repository(tmp_path_factory):
         "embed",
         "calibrate",
         "evaluate",
+        "export",
     ):
         write(folder / f"metrics/{stage}.json", "{}")
     for name in ("train_intra.csv", "train_inter.csv", "evaluate/cmc.csv"):

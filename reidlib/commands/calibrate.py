@@ -11,8 +11,7 @@ EXAMPLE = "reidlib calibrate data/market1501 --gallery gallery --to model.safete
 
 def main(arguments: Sequence[str]) -> None:
     """Write the model of a dataset's folder anew, with a calibration learnt on a gallery that it made."""
-    text = f"{HELP}: the individuals in it should not be in the training pictures, or too many answers are unknown"
-    parser = command_parser("calibrate", text, EXAMPLE)
+    parser = command_parser("calibrate", f"{HELP}, best on one whose individuals were not trained on.", EXAMPLE)
     parser.add_argument("dataset", type=Path, help="a folder of the pipeline: embeddings/train, inter/")
     parser.add_argument("--gallery", type=Path, default=Path("gallery"), help="its folder; gallery")
     parser.add_argument("--to", type=Path, default=Path("model.safetensors"), help="the model to write")

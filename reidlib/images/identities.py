@@ -19,14 +19,14 @@ def write_identities(path: Path, table: pd.DataFrame) -> None:
     write_parquet(path, table, columns=IDENTITIES)
 
 
-def read_identities(path: Path, *, among: pd.Series | Mapping[str, pd.Series] | None = None) -> pd.DataFrame:
+def read_identities(path: Path, *, among: pd.Series | None = None) -> pd.DataFrame:
     """Return the identities table; it may name only some of the dataset's images, or none.
 
     Columns: image, identity (>= 0; 0 = distractor, never a match), name (as in the archive).
 
     Args:
         path: the parquet.
-        among: ids of all images of the dataset, where they are known; of each split, or of all together.
+        among: ids of all images of the dataset, where they are known.
 
     Raises:
         ValueError: The table is not that, or holds images that are not `among` these.
@@ -34,7 +34,6 @@ def read_identities(path: Path, *, among: pd.Series | Mapping[str, pd.Series] | 
     """
     table = read_parquet(path, columns=IDENTITIES)
     _check(table, path)
-    among = pd.concat(among.values()) if isinstance(among, Mapping) else among
     strange = table.loc[~table["image"].isin(among), "name"] if among is not None else table["name"].iloc[:0]
     if len(strange):
         raise ValueError(

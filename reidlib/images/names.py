@@ -20,8 +20,8 @@ def write_names(path: Path, table: pd.DataFrame) -> None:
     write_parquet(path, table, columns=NAMES)
 
 
-def read_names(path: Path, *, among: pd.Series | Mapping[str, pd.Series]) -> pd.DataFrame:
-    """Return the names of the images `among` (ids of all together, or of each split), in that order.
+def read_names(path: Path, *, among: pd.Series) -> pd.DataFrame:
+    """Return the names of the images `among`, in that order.
 
     Raises:
         ValueError: the table is damaged, or one of these images is not in it.
@@ -29,7 +29,6 @@ def read_names(path: Path, *, among: pd.Series | Mapping[str, pd.Series]) -> pd.
     """
     table = read_parquet(path, columns=NAMES)
     check_ids(table["image"], path)
-    among = pd.concat(among.values()) if isinstance(among, Mapping) else among
     found = table.set_index("image").reindex(among.to_numpy())
     absent = found.index[found["path"].isna()]
     if len(absent):

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Float64, Integer
 
+from reidlib.calibration.calibration import read_calibration
 from reidlib.images.identities import known_identities
 from reidlib.images.split import Split, read_rows
 from reidlib.report.titles import MODELS
+from reidlib.report.verification import Verification, verification_report
 from reidlib.retrieval.metrics import Retrieval, cosine_tiles, evaluate, ranked_list
 from reidlib.retrieval.reranking import reranked_tiles
 from reidlib.settings import Count, Share, arguments
@@ -57,11 +59,13 @@ class RetrievalReport:
         results: metrics by model, with re-ranking as `<name>_reranked`.
         identities: of the images of `query` and `gallery`; 0 = distractor, -1 = unknown, ignored.
         lists: ranked gallery rows of a few queries by the last model.
+        verified: what its calibration is worth; empty without one.
     """
 
     results: Mapping[str, Retrieval] = field(default_factory=dict)
     identities: Mapping[str, Numbers] = field(default_factory=dict)
     lists: Mapping[int, Numbers] = field(default_factory=dict)
+    verified: Verification = field(default_factory=Verification)
 
     def values(self) -> dict[str, float]:
         """Return `<name>_mAP`, `<name>_mINP`, `<name>_rank1`, ... of each model, in percent, and counts of queries."""
@@ -70,7 +74,7 @@ class RetrievalReport:
             values |= {f"{name}_mAP": 100 * result.mAP, f"{name}_mINP": 100 * result.mINP}
             values |= {f"{name}_rank{rank}": 100 * float(result.cmc[min(rank, len(result.cmc)) - 1]) for rank in RANKS}
             values |= {"queries": result.queries, "ignored_queries": result.ignored_queries}
-        return values
+        return values | self.verified.values()
 
     def cmc(self) -> pd.DataFrame:
         """Return rank and the CMC of each model as shares, up to the shortest curve (galleries may be tiny)."""
@@ -87,11 +91,14 @@ def retrieval_report(
     *,
     reranking: dict[str, Any] | None,
     ranked_queries: Count,
+    false_match_rate: Share = 0.01,
+    calibration: Path | None = None,
 ) -> RetrievalReport:
     """Rank the gallery for every query with each model's embeddings: model -> split -> embeddings.
 
     Ranked lists are kept of the last model, of so many queries from the best found to the worst. `reranking` holds
-    settings of `Reranking`, which is reported too where it is given; its k1 is lowered where images are fewer.
+    settings of `Reranking`, which is reported too where it is given; its k1 is lowered where images are fewer. A file
+    with the `calibration` of the last model is measured at its threshold for `false_match_rate`.
 
     In splits opened without camera labels matches on the query's own camera count, which is printed. Where nothing can
     match, that is printed and the report is empty.
@@ -120,7 +127,11 @@ def retrieval_report(
     for row in choose_queries(results[name].average_precisions, count=ranked_queries):
         identity, camera = int(known["query"][row]), int(query_cameras[row])
         lists[row] = ranked_list(splits["query"][row], splits["gallery"], identity=identity, camera=camera, **among)
-    return RetrievalReport(results, known, lists)
+    verified = Verification()
+    if calibration is not None:
+        learnt = read_calibration(calibration)
+        verified = verification_report(query, gallery, known, splits, learnt, false_match_rate=false_match_rate)
+    return RetrievalReport(results, known, lists, verified)
 
 
 def _can_match(

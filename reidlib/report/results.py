@@ -10,15 +10,14 @@ from reidlib.images.names import camera_names
 from reidlib.images.split import Split
 from reidlib.report.measures import RetrievalReport
 from reidlib.report.titles import MODELS, TABLES
-from reidlib.report.verification import Verification
 from reidlib.tables import write_csv
 
 
 def write_results(
-    folder: Path, tables: Mapping[str, pd.DataFrame], found: RetrievalReport, verified: Verification, *, query: Split,
-    gallery: Split, rows: pd.DataFrame, names: pd.DataFrame,
+    folder: Path, tables: Mapping[str, pd.DataFrame], found: RetrievalReport, *, query: Split, gallery: Split,
+    rows: pd.DataFrame, names: pd.DataFrame,
 ) -> None:  # fmt: skip
-    """Write tables of curves, cmc.csv and det.csv, and draw what there is: <name>.png, cmc.png, ranked_lists.png.
+    """Write each table of curves, cmc.csv and det.csv, and draw what there is: <name>.png, cmc.png, ranked_lists.png.
 
     `rows` are those of the training images, `names` what all images and their cameras are called: a table with a column
     `camera` (-1 = all together) gets another with the cameras' names.
@@ -37,9 +36,9 @@ def write_results(
         if len(cmc):
             models = {title: cmc[name].to_numpy() for name, title in MODELS.items() if name in cmc.columns}
             draw_cmc(models, made / "cmc.png", title="Queries found by rank")
-        if len(verified.det):
-            write_csv(made / "det.csv", verified.det)
-            draw_det(verified.det, made / "det.png", title="Errors of the final network by threshold")
+        if len(found.verified.det):
+            write_csv(made / "det.csv", found.verified.det)
+            draw_det(found.verified.det, made / "det.png", title="Errors of the final network by threshold")
         if found.lists:
             path = made / "ranked_lists.png"
             cameras = {"query": called[query.ids].tolist(), "gallery": called[gallery.ids].tolist()}

@@ -1,6 +1,6 @@
 """Whether a calibration that saw no identity keeps what it says, measured where identities are known."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,15 +9,15 @@ import pandas as pd
 from jaxtyping import Bool, Float32, Float64, Integer
 
 from reidlib.calibration.calibration import Calibration
-from reidlib.images.identities import known_identities
 from reidlib.images.split import Split
 from reidlib.retrieval.metrics import cosine_tiles
 from reidlib.settings import Share
 
-Embeddings = Float32[np.ndarray, "n d"]
-Numbers = Integer[np.ndarray, "n"]
+Embeddings = Float32[np.ndarray, "_ d"]
+Numbers = Integer[np.ndarray, "_"]
 STEPS = 4000  # of the cosine, -1 to 1, in the curve of both errors
 PARTS = 15  # equal ranges of the probability whose means are compared with the shares that are the same
+PAIRS = 2**21  # looked at together
 FALSE_ALARMS = (0.01, 0.1)  # false positive identification rates
 
 
@@ -77,7 +77,7 @@ class _Counts:
 def verification_report(
     query: Split,
     gallery: Split,
-    identities: pd.DataFrame,
+    identities: Mapping[str, Numbers],
     embeddings: Mapping[str, Embeddings],
     calibration: Calibration,
     *,
@@ -90,18 +90,17 @@ def verification_report(
     Args:
         query: its pictures.
         gallery: likewise.
-        identities: of both.
+        identities: of `query` and `gallery`; 0 = distractor, -1 = unknown.
         embeddings: of `query` and `gallery`.
         calibration: made without them.
         false_match_rate: at which it is asked for a threshold.
     """
-    known = {"query": known_identities(query.ids, identities), "gallery": known_identities(gallery.ids, identities)}
     counts, best = _Counts(), []
-    for part, cosines in _tiles(embeddings) if all((numbers > 0).any() for numbers in known.values()) else ():
+    for part, cosines in _few_rows(embeddings["query"], embeddings["gallery"]):
         cameras = (query.cameras[part][:, None], gallery.cameras[None])
-        owners = known["query"][part][:, None]
-        used = (cameras[0] != cameras[1]) & (owners > 0) & (known["gallery"] >= 0)
-        same = owners == known["gallery"]
+        owners = identities["query"][part][:, None]
+        used = (cameras[0] != cameras[1]) & (owners > 0) & (identities["gallery"] >= 0)
+        same = owners == identities["gallery"]
         thresholds = calibration.threshold(false_match_rate=false_match_rate, cameras=cameras)
         probabilities = calibration.probability(cosines, cameras)
         counts.add(cosines[used], probabilities[used], np.broadcast_to(thresholds, used.shape)[used], same[used])
@@ -118,8 +117,13 @@ def verification_report(
     return Verification({name: float(value) for name, value in measures.items()}, counts.det())
 
 
-def _tiles(embeddings: Mapping[str, Embeddings]) -> Any:
-    return cosine_tiles(embeddings["query"], embeddings["gallery"])
+def _few_rows(query: Embeddings, gallery: Embeddings) -> Iterator[tuple[slice, Float32[np.ndarray, "_ _"]]]:
+    """Yield cosines as `cosine_tiles` does, of as few queries at a time as keeps what is made of them small."""
+    for part, cosines in cosine_tiles(query, gallery):
+        step = max(1, PAIRS // cosines.shape[1])
+        for first in range(0, len(cosines), step):
+            rows = slice(first, min(first + step, len(cosines)))
+            yield slice(part.start + rows.start, part.start + rows.stop), cosines[rows]
 
 
 def best_scores(

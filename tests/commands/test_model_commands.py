@@ -51,7 +51,9 @@ def dataset(model_file, model, tmp_path):
     rows = pd.DataFrame({"image": ids, "camera": np.arange(80) % 2, "tracklet": -1, "frame": -1})
     write_rows(folder / "embeddings/train", rows)
     write_array(folder / "embeddings/train/inter.npy", model.embed(list(images)))
-    write_labels(folder / "inter/labels.parquet", images=rows["image"], labels=np.repeat(np.arange(20), 4))
+    write_labels(
+        folder / "inter/labels.parquet", images=rows["image"], labels=np.repeat(np.arange(20, dtype=np.int32), 4)
+    )
     (folder / "inter/model.safetensors").write_bytes(model_file.read_bytes())
     return folder
 
@@ -66,7 +68,7 @@ def test_calibrate_writes_the_model_with_what_it_learnt_on_the_gallery(dataset, 
     calibrated, before = reidlib.load(path, device="cpu"), reidlib.load(model, device="cpu")
     known = Calibration.from_dict(calibrated.description.calibration)
     assert before.description.calibration is None and calibrated.fingerprint == before.fingerprint
-    assert set(known.cameras) == {"door|yard"} and known.prior == pytest.approx(4 / 24)
+    assert known.prior == pytest.approx(4 / 24) and not known.cameras  # of two cameras there is one pair
     assert known.pooled.strangers == 24 * 80
 
 
