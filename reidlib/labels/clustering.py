@@ -10,6 +10,8 @@ from jaxtyping import Float, Int, Int32
 
 from reidlib.labels.graphs import Distances, blend
 from reidlib.labels.methods import METHODS, check_method, radius, takes
+from reidlib.labels.numbering import separate_outliers
+from reidlib.labels.quality import silhouette
 from reidlib.neighbours.jaccard import jaccard_from_neighbours
 from reidlib.neighbours.search import Neighbours, nearest
 
@@ -40,6 +42,13 @@ class Clustering:
 
     labels: Int32[np.ndarray, "n"]
     distances: Distances | None = None
+
+
+def apart(clustering: Clustering) -> float:
+    """Return how well clusters stand apart: their silhouette on their graph, an outlier's being 0; -1 for one alone."""
+    assert clustering.distances is not None
+    labels = separate_outliers(clustering.labels)
+    return silhouette(clustering.distances, labels) if labels.max(initial=0) > 0 else -1.0
 
 
 def neighbours_needed(labelling: Labelling) -> int:

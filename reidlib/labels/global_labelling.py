@@ -11,7 +11,7 @@ from pydantic import Field
 from reidlib.labels.alignment import Alignment, align_cameras, join_cues
 from reidlib.labels.graphs import Distances
 from reidlib.labels.methods import check_method, radius
-from reidlib.neighbours.camera_aware import CameraAware, camera_aware_distance
+from reidlib.neighbours.camera_aware import CameraAware, camera_aware_distance, camera_neighbours
 from reidlib.settings import Count, NotNegative, Share, arguments
 
 Embeddings = Float[np.ndarray, "n d"]
@@ -81,10 +81,17 @@ def joined_cues(
     return join_cues(aligned, second, weight=labelling.colour_weight)
 
 
-def camera_aware_graph(
+def camera_aware_graphs(
     embeddings: Float[np.ndarray, "n joined"], cameras: Cameras, *, labelling: GlobalLabelling
-) -> Distances:
-    """Return the camera-aware distances as far as the clustering looks."""
+) -> list[Distances]:
+    """Return the camera-aware distances; where the settings adapt, also those of twice as many neighbours.
+
+    One graph is as far as the clustering looks; of two all distances are there, so that clusterings can be compared.
+    """
     settings = CameraAware(**(labelling.camera_aware or {}))
-    furthest = radius(check_method(labelling.method)[1])
-    return camera_aware_distance(embeddings, cameras, settings=settings, max_distance=furthest)
+    if not settings.adapt:
+        furthest = radius(check_method(labelling.method)[1])
+        return [camera_aware_distance(embeddings, cameras, settings=settings, max_distance=furthest)]
+    doubled = settings.doubled()
+    near = camera_neighbours(embeddings, cameras, own=doubled.own_k1, other=doubled.other_k1)
+    return [camera_aware_distance(embeddings, cameras, settings=one, near=near) for one in (settings, doubled)]

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Int32
 
 from reidlib.labels.camera_similarity import candidates_needed, nearer_across_cameras
-from reidlib.labels.clustering import cluster, fit_to_images, neighbours_needed
-from reidlib.labels.global_labelling import GlobalLabelling, camera_aware_graph, joined_cues
+from reidlib.labels.clustering import apart, cluster, fit_to_images, neighbours_needed
+from reidlib.labels.global_labelling import GlobalLabelling, camera_aware_graphs, joined_cues
 from reidlib.labels.guards import check_labels
 from reidlib.labels.methods import parameter_to_move, takes
 from reidlib.labels.numbering import group_numbers, number_clusters
@@ -125,8 +125,12 @@ def global_labels(
         if labelling.camera_similarity and neighbours and needed:
             weight = labelling.camera_similarity
             near = nearer_across_cameras(embeddings, neighbours, local, cameras, weight=weight, k=needed)
-        graph = camera_aware_graph(embeddings, cameras, labelling=labelling) if aware else None
-        clustering = cluster(embeddings, near, labelling=labelling, seed=seed, previous=previous, distances=graph)
+        graphs = camera_aware_graphs(embeddings, cameras, labelling=labelling) if aware else [None]
+        found = [
+            cluster(embeddings, near, labelling=labelling, seed=seed, previous=previous, distances=graph)
+            for graph in graphs
+        ]
+        clustering = max(found, key=apart) if len(found) > 1 else found[0]
         clusters, distances = clustering.labels, clustering.distances
         check_labels(clusters, parameter=parameter_to_move(labelling.method), distances=distances)
         refined = clusters

@@ -71,7 +71,7 @@ def warning_signs(measures: Sequence[Mapping[str, float]]) -> dict[str, str]:
         )
     elif (span := newest.get("camera_span", 1.0)) < LEAST_SPAN:
         found["camera_span"] = (
-            f"only {span:.0%} of the clusters span cameras; try refine.camera_aware={{own_k1: 6, other_k1: 6, "
-            "own_k2: 3, other_k2: 3}, or refine.camera_alignment=whiten"
+            f"only {span:.0%} of the clusters span cameras; try refine.camera_aware={{own_k1: 5, other_k1: 5, "
+            "own_k2: 2, other_k2: 2}, or refine.camera_alignment=whiten"
         )
     return found

@@ -33,7 +33,8 @@ class CameraAware:
         other_k1: on all other cameras together (in the published code one more than its k1_inter).
         own_k2: of these, how many the weights are averaged over, the image itself included.
         other_k2: likewise, of other cameras.
-        adapt: lower them where the images show that nobody has so many (`fit_to_mutuality`).
+        adapt: lower them where the images show that nobody has so many (`fit_to_mutuality`); and try twice as many,
+            which are kept where clusters stand better apart so (`reidlib.labels.icsr.global_labels`).
     """
 
     own_k1: Count = 6
@@ -41,6 +42,11 @@ class CameraAware:
     own_k2: Count = 2
     other_k2: Count = 4
     adapt: bool = False
+
+    def doubled(self) -> "CameraAware":
+        """Return twice as many of each."""
+        numbers = {name: 2 * getattr(self, name) for name in ("own_k1", "other_k1", "own_k2", "other_k2")}
+        return replace(self, **numbers)
 
 
 class CameraNeighbours(NamedTuple):
@@ -54,7 +60,12 @@ class CameraNeighbours(NamedTuple):
 
 
 def camera_aware_distance(
-    embeddings: Embeddings, cameras: Cameras, *, settings: CameraAware, max_distance: float = 1.0
+    embeddings: Embeddings,
+    cameras: Cameras,
+    *,
+    settings: CameraAware,
+    max_distance: float = 1.0,
+    near: CameraNeighbours | None = None,
 ) -> csr_array:
     """Return the camera-aware Jaccard distances of all pairs that share a neighbour.
 
@@ -67,6 +78,7 @@ def camera_aware_distance(
         cameras: of the rows. With one camera there are no others, and neighbours of the own one are all.
         settings: how many neighbours.
         max_distance: pairs further apart are not stored.
+        near: `camera_neighbours`, so many or more; None: they are searched for.
 
     Returns:
         As `reidlib.neighbours.jaccard.jaccard_from_neighbours`.
@@ -77,10 +89,10 @@ def camera_aware_distance(
     n = len(embeddings)
     if len(cameras) != n or n < 2:
         raise ValueError(f"camera-aware distance: expected at least 2 rows with a camera each, got {n}, {len(cameras)}")
-    near = camera_neighbours(embeddings, cameras, own=settings.own_k1, other=settings.other_k1)
+    near = near or camera_neighbours(embeddings, cameras, own=settings.own_k1, other=settings.other_k1)
     if settings.adapt:
         settings = fit_to_mutuality(near.other, cameras, settings=settings)
-        near = CameraNeighbours(_first(near.own, settings.own_k1), _first(near.other, settings.other_k1))
+    near = CameraNeighbours(_first(near.own, settings.own_k1), _first(near.other, settings.other_k1))
     weights = (_reciprocal(near.own) + _reciprocal(near.other)).tocsr()
     weights = _divide_rows(weights, weights.sum(axis=1))
     chosen = _first(near.own, settings.own_k2) + _first(near.other, settings.other_k2)

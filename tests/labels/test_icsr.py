@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import silhouette_score
 
 from reidlib.labels.alignment import align_cameras, join_cues
 from reidlib.labels.camera_similarity import nearer_across_cameras
@@ -12,6 +13,7 @@ from reidlib.labels.clustering import cluster
 from reidlib.labels.dbscan import dbscan
 from reidlib.labels.global_labelling import GlobalLabelling, global_labelling
 from reidlib.labels.icsr import global_labels, information_scores, refine
+from reidlib.labels.linkage import linkage
 from reidlib.labels.local import local_labels
 from reidlib.labels.numbering import number_clusters
 from reidlib.labels.quality import label_measures
@@ -90,6 +92,7 @@ def test_unknown_nodes_and_no_rows():
         inspect.unwrap(refine)(nothing, nothing, nothing, np.empty(0), nodes="some")
 
 
+SILHOUETTE = {"name": "linkage", "n_clusters": "silhouette"}
 DBSCAN = {"name": "dbscan", "eps": 0.6, "min_samples": 4}
 PLAIN = GlobalLabelling(
     k1=15, k2=4, original_weight=0.0, method=DBSCAN, camera_similarity=0.0, nodes="all",
@@ -140,6 +143,24 @@ def test_two_cues_and_camera_aware_neighbours(images, people):
     assert found.measures["clusters"] > 10
     with pytest.raises(ValueError, match=r"refine\.colour_weight: 0\.5, but no colours"):
         global_labels(embeddings, local, cameras, labelling=how, seed=0)
+
+
+@pytest.mark.parametrize(("noise", "twice"), [(1.0, True), (1.8, False)])
+def test_as_many_neighbours_as_let_clusters_stand_apart(people, noise, twice):
+    embeddings, _, cameras = people(300, noise=noise)
+    fixed = {"own_k1": 4, "other_k1": 4, "own_k2": 2, "other_k2": 2}
+    how = replace(PLAIN, camera_aware=fixed | {"adapt": True}, nodes="none", method=SILHOUETTE)
+    silhouettes, labels = [], []
+    for values in (fixed, {name: 2 * number for name, number in fixed.items()}):
+        graph = camera_aware_distance(embeddings, cameras, settings=CameraAware(**values))
+        labels.append(linkage(graph, n_clusters="silhouette"))
+        own = np.where(labels[-1] < 0, 1000 + np.arange(300), labels[-1])
+        dense = np.ones((300, 300))
+        dense[graph.tocoo().coords] = graph.data
+        silhouettes.append(silhouette_score(dense, own, metric="precomputed"))
+    assert (silhouettes[1] > silhouettes[0]) == twice
+    found = global_labels(embeddings, np.full(300, -1, np.int32), cameras, labelling=how, seed=0)
+    assert np.array_equal(found.labels, labels[int(twice)]) and not np.array_equal(*labels)
 
 
 @pytest.mark.parametrize(

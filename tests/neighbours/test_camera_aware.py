@@ -64,6 +64,15 @@ def test_equals_the_definition(clustered_rows, dense, n, cameras, how):
     assert np.all(near.data <= 0.5) and near.nnz == (dense(found) <= 0.5).sum()
 
 
+def test_neighbours_that_are_known_are_not_searched_for_again(clustered_rows):
+    embeddings, cameras = clustered_rows(90, 16, seed=5, noise=0.8), np.arange(90) % 3
+    how = CameraAware(own_k1=3, other_k1=5, own_k2=2, other_k2=2)
+    assert (how.doubled().own_k1, how.doubled().other_k2) == (6, 4)
+    more = camera_neighbours(embeddings, cameras, own=6, other=10)
+    found = camera_aware_distance(embeddings, cameras, settings=how, near=more)
+    assert (found != camera_aware_distance(embeddings, cameras, settings=how)).nnz == 0
+
+
 def one_picture_a_camera(n, cameras, *, noise, seed=0):
     """People with one picture on each camera."""
     generator = np.random.default_rng(seed)
