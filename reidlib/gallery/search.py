@@ -14,7 +14,7 @@ from reidlib.neighbours.rows import read_only
 from reidlib.progress import progress
 
 TILE_ENTRIES = 1 << 25  # scores at a time, 128 MiB
-KERNEL_ROWS = 4096  # to a thread at a time
+KERNEL_ROWS = 1 << 15  # to a thread at a time
 EXACT_UP_TO = 100_000  # rows, which are read in some milliseconds
 
 
