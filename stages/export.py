@@ -1,5 +1,6 @@
 """The final network, its calibration and what was measured -> a folder to use it from, with its card."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from reidlib.calibration.calibration import read_calibration
@@ -13,10 +14,11 @@ from stages import run
 
 def main(*, train: Path, inter: Path, calibration: Path, measured: Path, model: Path, metrics: Path) -> None:
     """Put weights, calibration and card into one folder, and ONNX if asked for; what was measured is told, not used."""
-    params = load_params("evaluate.false_match_rate", "export")
+    params = load_params("embed.flip", "evaluate.false_match_rate", "export")
     given = ("false_match_rate",)
     values = arguments(params["export"], of=export_folder, where="export", given=given) | params["evaluate"]
     network, description = load_described(inter / "model.safetensors")
+    description = replace(description, flip=params["embed"]["flip"])
     learnt, split = read_calibration(calibration), open_split(train)
     figures = export_folder(model, network, description, learnt, split, read_measures(measured), **values)
     write_metrics(metrics, figures)

@@ -74,7 +74,7 @@ def test_the_pipeline_writes_what_it_promises(clone):
 
 @pytest.mark.slow
 def test_the_model_opened_anywhere_gives_the_vectors_of_the_stage_embed(clone, tmp_path):
-    model = reidlib.load(shutil.copy(clone / "data/synthetic/inter/model.safetensors", tmp_path))
+    model = reidlib.load(shutil.copy(clone / "data/synthetic/model/model.safetensors", tmp_path))
     assert model.name == "model (icsr on synthetic)" and model.size_px == (32, 16)
     rows = read_rows(clone / "data/synthetic/embeddings/gallery")["image"].tolist()
     with zipfile.ZipFile(clone / "data/synthetic/raw/synthetic.zip") as archive:

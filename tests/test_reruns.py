@@ -62,7 +62,7 @@ VALUES = {  # a value of params.yaml, and the stages that run again because of i
     "evaluate.false_match_rate": {"evaluate", "export"},
     "calibrate.images": {"calibrate"},
     "export.onnx": {"export"},
-    "embed.flip": {"embed"},
+    "embed.flip": {"embed", "export"},
     "augment.flip": TRAIN,
     "compute.log_every": set(),
     "compute.checkpoint_minutes": set(),
