@@ -27,6 +27,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--until", help="no later ones")
     parser.add_argument("--every-picture", action="store_true", help="not the best of each tracklet alone")
     parser.add_argument("--exact", action="store_true", help="without the index, where there is one")
+    parser.add_argument("--false-match-rate", type=float, default=0.01, metavar="RATE",
+                        help="of strangers that are taken for known, where the model is calibrated; 0.01")  # fmt: skip
     parser.add_argument("--to", type=Path, metavar="CSV", help="write the answers instead of printing them")
     add_model(parser, default=None)
     chosen = parser.parse_args(arguments)
@@ -41,7 +43,8 @@ def main(arguments: Sequence[str]) -> None:
     gallery = Gallery(chosen.gallery, model=model)
     answers = gallery.search(
         chosen.row or files, k=chosen.k, cameras=chosen.camera, since=chosen.since, until=chosen.until,
-        per_tracklet=not chosen.every_picture, exact=chosen.exact, on_bad_picture=on_bad_picture(chosen),
+        per_tracklet=not chosen.every_picture, exact=chosen.exact,
+        false_match_rate=chosen.false_match_rate, on_bad_picture=on_bad_picture(chosen),
     )  # fmt: skip
     names = {number: str(file) for number, file in enumerate(files)} if files else {}
     answers["query"] = [names.get(number, f"row {number}") for number in answers["query"]]
@@ -63,15 +66,26 @@ def _print(answers: "pd.DataFrame") -> None:
     if answers.empty:
         console.print("no answer: nothing in the gallery passes the filters")
     for query, found in answers.groupby("query", sort=False):
-        table = Table(title=str(query), title_justify="left", title_style="bold")
-        for name in ("rank", "similarity", "camera", "time", "tracklet", "identity"):
-            table.add_column(name, justify="right" if name in ("rank", "similarity", "time") else "left")
+        calibrated = "known" in found
+        nobody = ": nobody known" if calibrated and not found["known"].any() else ""
+        table = Table(title=f"{query}{nobody}", title_justify="left", title_style="bold")
+        for name in (
+            "rank",
+            "similarity",
+            *(["P(same)"] if calibrated else []),
+            "camera",
+            "time",
+            "tracklet",
+            "identity",
+        ):
+            table.add_column(name, justify="right" if name in ("rank", "similarity", "P(same)", "time") else "left")
         table.add_column("path", overflow="fold")
         for row in found.to_dict("records"):
             time = "" if row["time"] != row["time"] else f"{row['time']:.10g}"
             texts = [
                 str(row["rank"]),
                 f"{row['similarity']:.3f}",
+                *([f"{row['probability']:.3f}"] if calibrated else []),
                 row["camera"],
                 time,
                 row["tracklet"],

@@ -18,6 +18,7 @@ from jaxtyping import Float32, Float64, Int64, Integer
 
 from reidlib.gallery.changes import Added, IndexChoice, add_pictures, change_index, check_model, remove_rows
 from reidlib.gallery.index import INDEX_FILE, Index, open_index
+from reidlib.gallery.known import FALSE_MATCH_RATE, with_probabilities
 from reidlib.gallery.model import Model, OnBadPicture, load
 from reidlib.gallery.pictures import Picture
 from reidlib.gallery.rows import KNOWN, filtered, row_numbers, seconds, tracklet_groups
@@ -157,6 +158,7 @@ class Gallery:
         until: str | float | None = None,
         per_tracklet: bool = True,
         exact: bool = False,
+        false_match_rate: float = FALSE_MATCH_RATE,
         on_bad_picture: OnBadPicture = "error",
     ) -> pd.DataFrame:
         """Return who is most like: for each query at most k rows, most similar first.
@@ -170,11 +172,13 @@ class Gallery:
             until: the latest.
             per_tracklet: the best picture of each tracklet alone.
             exact: even where there is an index.
+            false_match_rate: of strangers that are taken for known, where the model is calibrated.
             on_bad_picture: as in `Model.embed`.
 
         Returns:
             query (number of the picture, the vector or the row), rank (from 1), similarity (cosine), row, and the row's
-            path, camera, time, tracklet and identity.
+            path, camera, time, tracklet and identity; where a calibrated model was given, or loaded for the pictures,
+            also probability and known (`reidlib.gallery.known`).
 
         Raises:
             ValueError: pictures that cannot be read, vectors of another length, rows or a camera that are not there.
@@ -186,7 +190,8 @@ class Gallery:
         groups = self._groups if per_tracklet else None
         among = Among(chosen, groups, None if exact or len(self) <= EXACT_UP_TO else self._index)
         answers = nearest_rows(self.vectors, vectors, k=k, among=among, own=queries if own else None)
-        return self._answers(queries, answers)
+        calibration = self._model.description.calibration if self._model else None
+        return with_probabilities(self._answers(queries, answers), calibration, false_match_rate=false_match_rate)
 
     def _open(self) -> None:
         self._stored: Stored = open_store(self.folder)

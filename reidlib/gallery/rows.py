@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -82,10 +81,10 @@ def seconds(text: str | float | None) -> float:
     except ValueError:
         pass
     try:
-        moment = datetime.fromisoformat(str(text))
+        moment = pd.Timestamp.fromisoformat(str(text))
     except ValueError as error:
         raise ValueError(f"time: expected a number or a time like 2024-05-01T12:30:00, found {text!r}") from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return float((moment if moment.tzinfo else moment.tz_localize("UTC")).timestamp())
 
 
 def tracklet_groups(rows: pd.DataFrame) -> Int64[np.ndarray, "n"]:

@@ -1,13 +1,18 @@
 """embed, index and search on the command line: what they write and print, what they say where something is wrong."""
 
 import warnings
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import reidlib
+from reidlib.calibration.calibration import Calibration, Curve
 from reidlib.commands.table import main
 from reidlib.gallery.pictures import picture_files
+from reidlib.models.embedder import save_embedder
 
 
 @pytest.fixture
@@ -102,3 +107,19 @@ def test_warnings_are_told_without_the_line_of_code(capsys):
 
     _show(UserWarning("three pictures are left out"), UserWarning, "file.py", 3)
     assert capsys.readouterr().err == "warning: three pictures are left out\n"
+
+
+def test_a_calibrated_model_tells_strangers(here, capsys):
+    """The gallery of a model whose calibration lets everything, or nothing, be known."""
+    model = reidlib.load("model.safetensors")
+    for threshold, nobody in ((-1.0, False), (2.0, True)):
+        rates, thresholds = (0.001, 0.1), (threshold, threshold)
+        curve = Curve(slope=5.0, offset=0.0, false_match_rates=rates, thresholds=thresholds, pairs=9, strangers=9)
+        learnt = Calibration(prior=0.1, source="strangers", pooled=curve).to_dict()
+        save_embedder(model.embedder, Path("known.safetensors"), replace(model.description, calibration=learnt))
+        main(["index", "crops", "--gallery", f"people{nobody}", "--model", "known.safetensors"])
+        capsys.readouterr()
+        query = str(picture_files(Path("crops"))[0])
+        main(["search", query, "--gallery", f"people{nobody}"])
+        told = capsys.readouterr().out
+        assert ("nobody known" in told) == nobody and "P(same)" in told
