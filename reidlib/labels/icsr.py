@@ -1,8 +1,8 @@
 """ICSR: clusters across cameras, cleaned by the clusters that each camera finds on its own.
 
-Pseudo-label refinement with intra-camera similarity [Li et al., ICIP 2023, arXiv:2304.12634], the default method. An
-epoch's labels: nearest neighbours -> clusters of all images -> information scores -> refined labels. Without refinement
-(`nodes: none`) it is the labelling of Cluster Contrast and its descendants.
+Pseudo-label refinement with intra-camera similarity [Li et al., ICIP 2023, arXiv:2304.12634]. An epoch's labels: cues
+aligned across cameras -> nearest neighbours -> clusters of all images -> information scores -> refined labels. Without
+refinement (`nodes: none`) it is the labelling of Cluster Contrast and its descendants, and of `aligned_cues`.
 """
 
 from collections.abc import Callable, Sequence
