@@ -30,8 +30,8 @@ from tests.repository import ROOT, TINY, make_repository, run
 
 pytestmark = pytest.mark.slow
 RECIPES = sorted(path.stem for path in (ROOT / "conf/recipe").glob("*.yaml"))
-# The demo is the default's experiment, the end-to-end tests are icsr's; benchmarks.recipes runs all so. Each costs a core
-# 45 seconds here, in process a fifth.
+# The demo is the default's experiment, the end-to-end tests are icsr's; benchmarks.recipes runs all so. Each costs a
+# core 45 seconds here, in process a fifth.
 UNDER_DVC = ["cluster_contrast", "gam"]
 WITHOUT_CAMERAS = ["icsr", "camera_proxy", "iids", "calr", "spcl"]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
