@@ -17,7 +17,7 @@ other. What lies in one room runs again together when it is edited.
     gallery     after training: a model that takes pictures, a gallery to search (beside training)
     losses      a file for each term of the loss; most are memories of clusters
     embed       images to embeddings
-    labels      clusterings; `icsr` tells the default method      retrieval   mAP, CMC, mINP, re-ranking
+    labels      clusterings; `icsr`: how an epoch is labelled     retrieval   mAP, CMC, mINP, re-ranking
     calibration P(same | cosine), thresholds, without identities
     models      backbones, pooling, necks, weight files           archives    raw archives to packed images (unzip)
     batches     augmentation, sampling, residence                 synthetic   the renderer (synthesize)

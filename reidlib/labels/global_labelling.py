@@ -52,7 +52,7 @@ class GlobalLabelling:
 
 
 def global_labelling(params: Mapping[str, Any]) -> GlobalLabelling:
-    """Return what params.yaml says (`refine`); without camera labels nothing is refined or aligned by camera.
+    """Return what params.yaml says (`refine`); without camera labels, where all images are of one, nothing is refined.
 
     Raises:
         ValueError: values out of range, or that do not go together.
@@ -65,7 +65,7 @@ def global_labelling(params: Mapping[str, Any]) -> GlobalLabelling:
                 raise ValueError(f"refine.{key}: expected 0 beside refine.camera_aware, found {value}")
     if params["dataset"]["camera_labels"]:
         return labelling
-    return replace(labelling, nodes="none", camera_alignment="none", camera_similarity=0.0, camera_aware=None)
+    return replace(labelling, nodes="none", camera_similarity=0.0)
 
 
 def joined_cues(
@@ -86,9 +86,13 @@ def camera_aware_graphs(
 ) -> list[Distances]:
     """Return the camera-aware distances; where the settings adapt, also those of twice as many neighbours.
 
+    With one camera alone, its images have as many neighbours there as they would have on all.
+
     One graph is as far as the clustering looks; of two all distances are there, so that clusterings can be compared.
     """
     settings = CameraAware(**(labelling.camera_aware or {}))
+    if len(np.unique(cameras)) == 1:
+        settings = settings.of_one_camera()
     if not settings.adapt:
         furthest = radius(check_method(labelling.method)[1])
         return [camera_aware_distance(embeddings, cameras, settings=settings, max_distance=furthest)]

@@ -48,6 +48,10 @@ class CameraAware:
         numbers = {name: 2 * getattr(self, name) for name in ("own_k1", "other_k1", "own_k2", "other_k2")}
         return replace(self, **numbers)
 
+    def of_one_camera(self) -> "CameraAware":
+        """Return what there is where nobody is on another camera: as many neighbours in all, on the own one."""
+        return replace(self, own_k1=self.own_k1 + self.other_k1, own_k2=self.own_k2 + self.other_k2)
+
 
 class CameraNeighbours(NamedTuple):
     """Each row's nearest rows on its own camera (itself first) and on others: entries in order, as exp(2·cosine − 2).
@@ -141,9 +145,12 @@ def fit_to_mutuality(other: csr_array, cameras: Cameras, *, settings: CameraAwar
     Nearest images on other cameras are mutual more often while they show the same person. Where the share of mutual
     neighbours falls by more than a tenth, and more than three standard errors, from one rank to the next, that rank is
     where a person's images on other cameras end: other_k1 becomes it, and own_k1 its share of one camera. Where it
-    falls nowhere (people with many images, or embeddings that know too little) all stays as it is.
+    falls nowhere (people with many images, or embeddings that know too little), and with one camera alone, all stays
+    as it is.
     """
     n = other.shape[0]
+    if not other.nnz:
+        return settings
     shares = mutual_shares(other, most=settings.other_k1)
     falls = shares[:-1] - shares[1:]
     if not len(falls) or falls.max() <= max(DROP, 3 * np.sqrt(0.5 / n)):
