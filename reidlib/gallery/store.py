@@ -201,7 +201,12 @@ def writing(folder: Path) -> Iterator[None]:
 
 def _open_version(gallery: Path, manifest: Manifest) -> Stored:
     folder = gallery / manifest.version
-    vectors = open_array(folder / VECTORS, mend=MEND)
+    try:
+        vectors = open_array(folder / VECTORS, mend=MEND)
+    except ValueError as error:
+        if (folder / VECTORS).is_file():
+            raise
+        raise FileNotFoundError(folder / VECTORS) from error  # removed while it was opened
     shape = (manifest.rows, manifest.dimension)
     if vectors.dtype != np.float32 or vectors.shape != shape:
         raise ValueError(f"{folder / VECTORS}: expected float32 {shape}, found {vectors.dtype} {vectors.shape}; {MEND}")
