@@ -35,7 +35,8 @@ RECIPES = sorted(path.stem for path in (ROOT / "conf/recipe").glob("*.yaml"))
 UNDER_DVC = ["cluster_contrast", "gam"]
 WITHOUT_CAMERAS = ["icsr", "camera_proxy", "iids", "calr", "spcl"]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-SMALL = [value for value in TINY if not value.startswith(("clustering@", "refine.method", "refine.nodes", "train_"))]
+REPLACED = ("recipe=", "clustering@", "refine.method", "refine.nodes", "train_")
+SMALL = [value for value in TINY if not value.startswith(REPLACED)]
 
 
 def small(recipe):
@@ -101,6 +102,7 @@ def test_a_recipe_is_an_experiment_that_unzips_nothing_anew(repository, recipe):
 @pytest.mark.parametrize("recipe", sorted({*RECIPES} - {*UNDER_DVC}))
 def test_a_recipe_goes_from_images_to_figures(unzipped, recipe):
     in_process(small(recipe))
+    assert load_params("name") == {"name": recipe}
     measured(unzipped)
 
 
