@@ -59,6 +59,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _print(answers: "pd.DataFrame") -> None:
     """Print a table for each query."""
+    import pandas as pd
     from rich.console import Console
     from rich.table import Table
 
@@ -69,29 +70,24 @@ def _print(answers: "pd.DataFrame") -> None:
         calibrated = "known" in found
         nobody = ": nobody known" if calibrated and not found["known"].any() else ""
         table = Table(title=f"{query}{nobody}", title_justify="left", title_style="bold")
-        for name in (
-            "rank",
-            "similarity",
-            *(["P(same)"] if calibrated else []),
-            "camera",
-            "time",
-            "tracklet",
-            "identity",
-        ):
-            table.add_column(name, justify="right" if name in ("rank", "similarity", "P(same)", "time") else "left")
-        table.add_column("path", overflow="fold")
-        for row in found.to_dict("records"):
-            time = "" if row["time"] != row["time"] else f"{row['time']:.10g}"
-            texts = [
-                str(row["rank"]),
-                f"{row['similarity']:.3f}",
-                *([f"{row['probability']:.3f}"] if calibrated else []),
-                row["camera"],
-                time,
-                row["tracklet"],
-                row["identity"],
-            ]
-            table.add_row(*texts, _short(row["path"]))
+        told = pd.DataFrame(
+            {
+                "rank": found["rank"].astype(str),
+                "similarity": found["similarity"].map("{:.3f}".format),
+                "P(same)": found["probability"].map("{:.3f}".format) if calibrated else "",
+                "camera": found["camera"],
+                "time": found["time"].map(lambda time: "" if time != time else f"{time:.10g}"),
+                "tracklet": found["tracklet"],
+                "identity": found["identity"],
+                "path": found["path"].map(_short),
+            }
+        )
+        shown = told.loc[:, (told != "").any()]  # of what is known of none there is no column
+        for name in shown:
+            number = name in ("rank", "similarity", "P(same)", "time")
+            table.add_column(str(name), justify="right" if number else "left", overflow="fold")
+        for row in shown.itertuples(index=False):
+            table.add_row(*row)
         console.print(table)
 
 
