@@ -24,6 +24,8 @@ TITLES: dict[str, tuple[str, float]] = {
     "learning_rate": ("Learning rate", 1),
     "camera_span": ("Clusters with images of several cameras (%)", 100),
     "refined_share": ("Images made outliers by refinement (%)", 100),
+    "camera_probe": ("How far a probe tells the camera (%)", 100),
+    "stability": ("Agreement with the epoch before (%)", 100),
     "expansion": ("Expansion (clusters per identity, 1 is best)", 1),
 }
 FROM_ZERO = {"loss", "clusters", "outliers", "outlier_share", "images_per_second", "seconds", "learning_rate"}
