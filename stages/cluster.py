@@ -7,7 +7,7 @@ import numpy as np
 from reidlib.images.identities import training_identities
 from reidlib.images.split import open_training
 from reidlib.labels.identities import identity_labels
-from reidlib.labels.local import LocalLabelling, local_labels
+from reidlib.labels.local import LocalLabelling, local_labels, tracklet_labels
 from reidlib.labels.pseudo_labels import PseudoLabels, write_labels
 from reidlib.labels.quality import label_counts
 from reidlib.settings import arguments, load_params
@@ -28,6 +28,8 @@ def main(*, train: Path, features: Path, supervision: Path, labels: Path, metric
             people = training_identities(supervision, split.ids, recipe=params["name"])
             known = identity_labels(people, split.cameras)
             local = PseudoLabels(known, label_counts(known))
+        case "tracklets":
+            local = tracklet_labels(split.tracklets)
         case _:
             embeddings = open_embeddings(features / "train.npy", images=len(split))
             local = local_labels(embeddings, split.cameras, labelling=labelling, seed=params["seed"])
