@@ -39,9 +39,8 @@ def check_params(values: Mapping[str, Any]) -> None:
 
 def _params(
     *, name: str, seed: Seed, supervision: str, links: str, demo: dict, dataset: dict, source: dict, synthesize: dict,
-    unzip: dict, model: dict, augment: dict, compute: dict, extract: dict, cluster: dict, train_intra: dict, refine: dict,
-    train_inter: dict, embed: dict, calibrate: dict, evaluate: dict, export: dict,
-    transfer: dict,
+    unzip: dict, model: dict, augment: dict, compute: dict, extract: dict, cluster: dict, train_intra: dict,
+    refine: dict, train_inter: dict, embed: dict, calibrate: dict, evaluate: dict, export: dict, transfer: dict,
 ) -> None:  # fmt: skip
     """The sections of params.yaml."""
 

@@ -16,8 +16,8 @@ from reidlib.training.session import session
 from stages import run_in_processes
 
 
-def main(*, train: Path, features: Path, intra: Path, labels: Path, teacher: Path, source_images: Path,
-         source_identities: Path, links: Path, scratch: Path, inter: Path, curves: Path, metrics: Path) -> None:  # fmt: skip
+def main(*, train: Path, features: Path, intra: Path, labels: Path, links: Path, teacher: Path, source_images: Path,
+         source_identities: Path, scratch: Path, inter: Path, curves: Path, metrics: Path) -> None:  # fmt: skip
     """Train across cameras on global labels, clustered and refined anew each epoch."""
     params = load_params("name", "seed", "dataset.camera_labels", "dataset.name", "augment", "cluster", "compute",
                          "refine", "source.name", "train_inter", "train_intra")  # fmt: skip

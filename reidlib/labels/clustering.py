@@ -39,17 +39,18 @@ AnyLabelling = TypeVar("AnyLabelling", bound=Labelling)
 
 @dataclass(frozen=True)
 class Clustering:
-    """Labels, clusters numbered without gaps and -1 = outlier; and the graph, where the method uses one."""
+    """Labels, clusters numbered without gaps and -1 = outlier; the graph, where the method uses one; known groups."""
 
     labels: Int32[np.ndarray, "n"]
     distances: Distances | None = None
+    groups: Int32[np.ndarray, "n"] | None = None
 
 
 def apart(clustering: Clustering) -> float:
     """Return how well clusters stand apart: their silhouette on their graph, an outlier's being 0; -1 for one alone."""
     assert clustering.distances is not None
     labels = separate_outliers(clustering.labels)
-    return silhouette(clustering.distances, labels) if labels.max(initial=0) > 0 else -1.0
+    return silhouette(clustering.distances, labels, groups=clustering.groups) if labels.max(initial=0) > 0 else -1.0
 
 
 def neighbours_needed(labelling: Labelling) -> int:
@@ -105,7 +106,8 @@ def cluster(
     data = {"distances": distances, "embeddings": embeddings, "neighbours": neighbours}
     given: dict[str, Any] = {**data, "seed": seed, "previous": previous, "constraints": constraints}
     taken = {what: value for what, value in given.items() if takes(name, what)}
-    return Clustering(METHODS[name](**taken, **settings), distances)
+    groups = None if constraints is None else constraints.groups
+    return Clustering(METHODS[name](**taken, **settings), distances, groups)
 
 
 def distance_graph(

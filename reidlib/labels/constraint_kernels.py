@@ -108,7 +108,7 @@ def join_unless_apart(first, second, parent, apart_starts, apart):
 
 @njit(cache=True, nogil=True)
 def give_borders(starts, columns, core, clusters, apart_starts, apart):
-    """Give each node that is no core, in order, to the first cluster of a core next to it that has none it is apart from.
+    """Give each node that is no core, in order, to the first cluster of a core next to it that it is not apart from.
 
     ``clusters`` holds the lowest node of each core's cluster and -1 for the others, and is completed.
     """

@@ -116,12 +116,14 @@ def linkage(
     merges = average_linkage(distances, constraints)
     nodes = n if constraints is None else len(constraints.sizes)
     if n_clusters == "silhouette":
-        n_clusters = best_number(distances, merges, nodes=nodes)
+        n_clusters = best_number(distances, merges, groups=None if constraints is None else constraints.groups)
     made = n - n_clusters if n_clusters is not None else int((merges[:, 2] <= distance_threshold).sum())
     return number_clusters(kernels.cut(n, merges[: max(made, n - nodes)]), smallest=2)
 
 
-def best_number(distances: Distances, merges: Float64[np.ndarray, "m 4"], *, nodes: int | None = None) -> int:
+def best_number(
+    distances: Distances, merges: Float64[np.ndarray, "m 4"], *, groups: Int32[np.ndarray, "n"] | None = None
+) -> int:
     """Return the number of clusters, singletons counted, whose silhouette over all rows is best, a singleton's being 0.
 
     24 numbers are tried, from 1.25 to 50 nodes to a cluster in equal ratios, as far as merges go; of equally good ones
@@ -130,15 +132,16 @@ def best_number(distances: Distances, merges: Float64[np.ndarray, "m 4"], *, nod
     Args:
         distances: of the rows.
         merges: of all rows, those inside nodes first.
-        nodes: groups of rows that belong together; None: each row is a node.
+        groups: of rows that belong together, numbered from 0, each a node; None: each row is a node. The silhouette
+            leaves a row's own group out, see `reidlib.labels.quality.silhouette`.
     """
     n = distances.shape[0]
-    fewest, most = n - len(merges), nodes or n
+    fewest, most = n - len(merges), n if groups is None else int(groups.max(initial=-1)) + 1
     tried = np.unique(np.rint(most / np.geomspace(*IMAGES_PER_CLUSTER, CUTS)).astype(int))[::-1]
     numbers = [int(number) for number in tried if max(fewest, 2) <= number < most]
     if not numbers:
         return max(fewest, 1)
-    found = [silhouette(distances, kernels.cut(n, merges[: n - number])) for number in numbers]
+    found = [silhouette(distances, kernels.cut(n, merges[: n - number]), groups=groups) for number in numbers]
     return numbers[int(np.argmax(found))]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int32
 from pydantic import Field
 
 from reidlib.labels.clustering import cluster, distance_graph, fit_to_images
@@ -91,7 +91,12 @@ def local_labels(
     return PseudoLabels(numbered, measures)
 
 
-def tracklet_labels(tracklets: Int[np.ndarray, "n"]) -> PseudoLabels:
+def given_labels(labels: Int32[np.ndarray, "n"]) -> PseudoLabels:
+    """Return labels that were given, not made of clusters, with their number and share of outliers."""
+    return PseudoLabels(labels, label_counts(labels))
+
+
+def tracklet_labels(tracklets: Int[np.ndarray, "n"]) -> Int32[np.ndarray, "n"]:
     """Return each tracklet as a cluster: the classes of training inside cameras [Li et al., UTAL, TPAMI 2020].
 
     A person whom a camera saw in two tracklets is two classes there, as in the paper, which draws tracklets far apart
@@ -108,10 +113,11 @@ def tracklet_labels(tracklets: Int[np.ndarray, "n"]) -> PseudoLabels:
     found = int(labels.max(initial=-1)) + 1
     if found < 2:
         raise ValueError(
-            f"cluster.method: tracklets: expected images of at least two tracklets, found {found} among {len(labels):,} images; a tracklet is a folder inside its camera's (dataset=folder); or choose "
+            f"cluster.method: tracklets: expected images of at least two tracklets, found {found} "
+            f"among {len(labels):,} images; a tracklet is a folder inside its camera's (dataset=folder); or choose "
             "another clustering@cluster.method"
         )
-    return PseudoLabels(labels, label_counts(labels))
+    return labels
 
 
 def silhouette_of(

@@ -66,12 +66,18 @@ def _entropy(shares: Float[np.ndarray, "c"]) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def silhouette(distances: Distances, labels: Int[np.ndarray, "n"]) -> float:
+def silhouette(
+    distances: Distances, labels: Int[np.ndarray, "n"], *, groups: Int[np.ndarray, "n"] | None = None
+) -> float:
     """Mean silhouette [Rousseeuw, 1987] of the rows that are no outliers, in [-1, 1]; needs no identity.
 
     Exact where the graph holds every pair below 1 (the others count as 1): scikit-learn's silhouette_score with
     metric="precomputed" on the dense matrix without the outliers. Members of singletons count 0. Time grows with
     the stored pairs.
+
+    With groups of rows that belong together whatever their distances, each in one cluster, a row's mean distance to its
+    own cluster is that to the other groups' rows: what is known beforehand says nothing for or against clusters.
+    Members of clusters of one group count 0.
 
     Raises:
         ValueError: where there are fewer than two clusters.
@@ -82,7 +88,8 @@ def silhouette(distances: Distances, labels: Int[np.ndarray, "n"]) -> float:
     sizes = np.bincount(numbered[numbered >= 0])
     if len(sizes) < 2:
         raise ValueError(f"silhouette: expected at least two clusters, found {len(sizes)}")
-    rows = kernels.silhouettes(*graph_arrays(distances), numbered, sizes, 256)
+    groups = np.arange(len(labels)) if groups is None else groups
+    rows = kernels.silhouettes(*graph_arrays(distances), numbered, sizes, groups, np.bincount(groups), 256)
     return float(rows.sum() / sizes.sum())
 
 

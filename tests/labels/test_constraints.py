@@ -17,6 +17,7 @@ from reidlib.labels.constraints import (
 from reidlib.labels.dbscan import dbscan
 from reidlib.labels.linkage import average_linkage, linkage
 from reidlib.labels.numbering import number_clusters
+from reidlib.labels.quality import silhouette
 
 GRAPHS = {
     "seed": st.integers(0, 10**6),
@@ -57,8 +58,9 @@ def naive_linkage(dense: np.ndarray, known: Constraints, *, stop: float | int) -
     """All pairs of clusters are looked at before each merge; stop: a height (float), or a number of clusters (int)."""
     clusters = nodes_of(known)
     while not isinstance(stop, int) or len(clusters) > stop:
+        pairs = combinations(enumerate(clusters), 2)
         allowed = [(float(np.mean([[dense[i, j] for j in b] for i in a])), p, q)
-                   for (p, a), (q, b) in combinations(enumerate(clusters), 2) if not holds_apart(a | b, known)]  # fmt: skip
+                   for (p, a), (q, b) in pairs if not holds_apart(a | b, known)]  # fmt: skip
         height, p, q = min(allowed, default=(1.0, 0, 0))
         if height >= 1 - 1e-12 or (isinstance(stop, float) and height > stop):
             break
@@ -211,3 +213,23 @@ def test_tracklets_of_one_moment_are_those_of_a_double_loop(seed, n, resolution)
 def test_refinement_is_undone_inside_groups():
     known = constraints(6, same=Links(np.array([[0, 1], [2, 3]])))
     assert keep_groups_whole(np.array([4, -1, -1, -1, 2, 4]), known).tolist() == [0, 0, -1, -1, 1, 0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(4, 30), grouped=st.sampled_from([0.0, 0.5, 0.9]))
+def test_the_silhouette_leaves_out_what_is_known(random_graph, seed, n, grouped):
+    graph, dense = random_graph(n, density=0.7, seed=seed)
+    known = random_constraints(n, seed=seed, grouped=grouped, apart=0.0)
+    labels = np.random.default_rng(seed).integers(0, 3, known.groups.max() + 1)[known.groups]
+    if len(np.unique(labels)) < 2:
+        return
+    expected = []
+    for i in range(n):
+        others = [dense[i, j] for j in range(n) if labels[j] == labels[i] and known.groups[j] != known.groups[i]]
+        outside = min(
+            np.mean([dense[i, j] for j in range(n) if labels[j] == other]) for other in {*labels} - {labels[i]}
+        )
+        inside = np.mean(others) if others else outside
+        expected.append((outside - inside) / max(outside, inside))
+    assert silhouette(graph, labels, groups=known.groups) == pytest.approx(np.mean(expected), abs=1e-6)
+    assert silhouette(graph, labels, groups=np.arange(n)) == silhouette(graph, labels)
