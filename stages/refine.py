@@ -29,9 +29,9 @@ def main(*, train: Path, features: Path, intra: Path, supervision: Path, links: 
         embeddings = open_embeddings(start / "train.npy", images=len(split))
         local = read_labels(intra / "labels.parquet", images=split.ids)
         colours = open_embeddings(features / "colours.npy", images=len(split))
-        known = training_constraints(split, links, known=labelling.constraints, recipe=params["name"])
+        kept = training_constraints(split, links, known=labelling.constraints, recipe=params["name"])
         refined = global_labels(embeddings, local, split.cameras, labelling=labelling, seed=params["seed"],
-                                colours=colours, constraints=known)  # fmt: skip
+                                colours=colours, constraints=kept)  # fmt: skip
     write_labels(labels, images=split.ids, labels=refined.labels)
     write_metrics(metrics, refined.measures)
 

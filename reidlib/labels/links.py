@@ -36,8 +36,13 @@ class Answered(NamedTuple):
     line: int
 
 
-def read_links(path: Path, split: Split) -> list[Answered]:
+def read_links(path: Path, split: Split, *, empty: bool = False) -> list[Answered]:
     """Return the answers of links.csv, the rows they are of in place of the images' names.
+
+    Args:
+        path: the file.
+        split: the training images.
+        empty: leave out lines without an answer.
 
     Raises:
         ValueError: another header, an answer that is none, an image that is not among the training images; with the
@@ -55,6 +60,8 @@ def read_links(path: Path, split: Split) -> list[Answered]:
     answered = []
     for line, cells in rows[1:]:
         where = f"{path}, line {line}"
+        if empty and len(cells) == len(HEADER) and not cells[2].strip():
+            continue
         if len(cells) != len(HEADER) or cells[2].strip() not in ("same", "different", "skip"):
             raise ValueError(f"{where}: expected image,image,same | different | skip; found {','.join(cells)!r}")
         first, second = (_row(cell.strip(), places, where) for cell in cells[:2])
@@ -84,8 +91,8 @@ def training_constraints(split: Split, links: Path, *, known: Known, recipe: str
     return known_constraints(split, known=known, answered=read_links(links, split))
 
 
-def write_links(path: Path, answers: Sequence[tuple[str, str, Answer]]) -> None:
-    """Write links.csv whole or not at all: two images, by path or id, and the answer, line by line."""
+def write_links(path: Path, answers: Sequence[tuple[str, str, Answer | Literal[""]]]) -> None:
+    """Write links.csv whole or not at all: two images, by path or id, and the answer (empty: none yet), by line."""
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEADER)
