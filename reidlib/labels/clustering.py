@@ -106,7 +106,7 @@ def cluster(
     data = {"distances": distances, "embeddings": embeddings, "neighbours": neighbours}
     given: dict[str, Any] = {**data, "seed": seed, "previous": previous, "constraints": constraints}
     taken = {what: value for what, value in given.items() if takes(name, what)}
-    groups = None if constraints is None else constraints.groups
+    groups = None if constraints is None else (constraints.before or constraints).groups
     return Clustering(METHODS[name](**taken, **settings), distances, groups)
 
 

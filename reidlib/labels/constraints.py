@@ -43,10 +43,13 @@ class Constraints:
     Attributes:
         groups: of each row, numbered without gaps by first appearance; a row alone is a group of its own.
         apart: pairs of groups, the lower one first, each pair once, in increasing order.
+        before: what is known without a person's answers, where there are any. The silhouette chooses the height of the
+            cut by it alone; answers join and part clusters below it and above, and do not move it.
     """
 
     groups: Int32[np.ndarray, "n"]
     apart: Int32[np.ndarray, "p 2"]
+    before: "Constraints | None" = None
 
     def __len__(self) -> int:
         """Return the number of rows."""

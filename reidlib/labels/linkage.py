@@ -114,30 +114,45 @@ def linkage(
     if quantile is not None:
         distance_threshold = pair_quantile(distances, quantile=quantile)
     merges = average_linkage(distances, constraints)
-    nodes = n if constraints is None else len(constraints.sizes)
     if n_clusters == "silhouette":
-        n_clusters = best_number(distances, merges, groups=None if constraints is None else constraints.groups)
-    made = n - n_clusters if n_clusters is not None else int((merges[:, 2] <= distance_threshold).sum())
-    return number_clusters(kernels.cut(n, merges[: max(made, n - nodes)]), smallest=2)
+        made = silhouette_cut(distances, merges, constraints)
+    else:
+        made = n - n_clusters if n_clusters is not None else int((merges[:, 2] <= distance_threshold).sum())
+    given = 0 if constraints is None else n - len(constraints.sizes)
+    return number_clusters(kernels.cut(n, merges[: max(made, given)]), smallest=2)
+
+
+def silhouette_cut(distances: Distances, merges: Float64[np.ndarray, "m 4"], constraints: Constraints | None) -> int:
+    """Return how many of the merges are made, by the best silhouette; see `best_number`.
+
+    With a person's answers, those as high as the highest one that is made without them (`Constraints.before`).
+    """
+    n = distances.shape[0]
+    if constraints is None or constraints.before is None:
+        return n - best_number(distances, merges, constraints)
+    before = average_linkage(distances, constraints.before)
+    made = n - best_number(distances, before, constraints.before)
+    return int((merges[:, 2] <= (before[made - 1, 2] if made else 0.0)).sum())
 
 
 def best_number(
-    distances: Distances, merges: Float64[np.ndarray, "m 4"], *, groups: Int32[np.ndarray, "n"] | None = None
+    distances: Distances, merges: Float64[np.ndarray, "m 4"], constraints: Constraints | None = None
 ) -> int:
     """Return the number of clusters, singletons counted, whose silhouette over all rows is best, a singleton's being 0.
 
     24 numbers are tried, from 1.25 to 50 nodes to a cluster in equal ratios, as far as merges go; of equally good ones
-    the largest number is taken. Where groups are known, 24 more between the two tried next to the best one are: what
-    answers join or take apart moves the number by little. Time: a pass over the stored pairs for each.
+    the largest number is taken. Where groups are known, 24 more between the two tried next to the best one are.
+    Time: a pass over the stored pairs for each.
 
     Args:
         distances: of the rows.
         merges: of all rows, those inside nodes first.
-        groups: of rows that belong together, numbered from 0, each a node; None: each row is a node. The silhouette
-            leaves a row's own group out, see `reidlib.labels.quality.silhouette`.
+        constraints: by which the merges were made; their groups are the nodes, and left out of the silhouette, see
+            `reidlib.labels.quality.silhouette`. None: each row is a node.
     """
     n = distances.shape[0]
-    fewest, most = n - len(merges), n if groups is None else int(groups.max(initial=-1)) + 1
+    groups = (constraints or unconstrained(n)).groups
+    fewest, most = n - len(merges), int(groups.max(initial=-1)) + 1
     numbers = _whole(most / np.geomspace(*IMAGES_PER_CLUSTER, CUTS), at_least=max(fewest, 2), below=most)
     if not numbers:
         return max(fewest, 1)

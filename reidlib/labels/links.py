@@ -11,6 +11,7 @@ stage needs a table of names.
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from reidlib.files import atomic_file
 from reidlib.images.split import Split, image_id
-from reidlib.labels.constraints import Constraints, Links, constraints, join_tracklets, separate_moments
+from reidlib.labels.constraints import NO_PAIRS, Constraints, Links, constraints, join_tracklets, separate_moments
 from reidlib.labels.numbering import group_numbers
 
 Answer = Literal["same", "different", "skip"]
@@ -120,7 +121,11 @@ def known_constraints(split: Split, *, known: Known, answered: Sequence[Answered
     different.append(_said(answered, "different"))
     if not any(len(links.pairs) for links in (*same, *different)):
         return None
-    return constraints(len(split), same=_joined(same), different=_joined(different), names=list(split.ids))
+    names = list(split.ids)
+    before = constraints(len(split), same=_joined(same[:-1]), different=_joined(different[:-1]), names=names)
+    return replace(
+        constraints(len(split), same=_joined(same), different=_joined(different), names=names), before=before
+    )
 
 
 def _said(answered: Sequence[Answered], answer: Answer) -> Links:
@@ -131,6 +136,7 @@ def _said(answered: Sequence[Answered], answer: Answer) -> Links:
 
 def _joined(parts: Sequence[Links]) -> Links:
     """Return the links of all parts, one after the other."""
+    parts = parts or [Links(NO_PAIRS)]
     starts = np.cumsum([0, *(len(part.pairs) for part in parts)])
 
     def why(place: int) -> str:

@@ -18,7 +18,7 @@ from reidlib.labels.clustering import Clustering, apart, distance_graph
 from reidlib.labels.constraints import Constraints, constraints
 from reidlib.labels.global_labelling import GlobalLabelling, camera_aware_graphs, joined_cues
 from reidlib.labels.graphs import Distances, graph_arrays
-from reidlib.labels.linkage import average_linkage, best_number
+from reidlib.labels.linkage import average_linkage, silhouette_cut
 from reidlib.labels.numbering import number_clusters
 
 ROUND = 10
@@ -97,7 +97,7 @@ def _best_tree(graphs: Sequence[Distances], known: Constraints) -> tuple[Distanc
     found = []
     for graph in graphs:
         n, merges = graph.shape[0], average_linkage(graph, known)
-        made = n - best_number(graph, merges, groups=known.groups)
+        made = silhouette_cut(graph, merges, known)
         labels = number_clusters(kernels.cut(n, merges[:made]), smallest=2)
-        found.append((apart(Clustering(labels, graph, known.groups)), graph, merges, made))
+        found.append((apart(Clustering(labels, graph, (known.before or known).groups)), graph, merges, made))
     return max(found, key=lambda one: one[0])[1:]

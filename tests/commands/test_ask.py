@@ -71,10 +71,10 @@ def test_it_asks_and_keeps_every_answer_at_once(repository, capsys):
         return typed[-1]
 
     ask(asking, 100, read)
-    told = list(csv.DictReader(repository.open()))
+    told = list(csv.DictReader(repository.read_text().splitlines()))
     assert [{"same": "s", "different": "d"}[line["answer"]] for line in told] == typed and len(told) == 12
-    assert {"s", "d"} == {*typed}
-    assert all(("same" == line["answer"]) == (person(line["first"]) == person(line["second"])) for line in told)
+    assert {*typed} <= {"s", "d"}
+    assert all((line["answer"] == "same") == (person(line["first"]) == person(line["second"])) for line in told)
     again = open_asking(params())
     assert again.answers == asking.answers
     asked = {frozenset(line[:2]) for line in again.answers}
@@ -110,7 +110,7 @@ def test_an_answer_that_contradicts_is_shown_and_not_kept(repository):
     asking = open_asking(params())
     asking.answer(0, 1, "same")
     asking.answer(1, 2, "same")
-    with pytest.raises(ValueError, match="links.csv, line 4.*but the same by.*links.csv, line 2"):
+    with pytest.raises(ValueError, match=r"links.csv, line 4.*but the same by.*links.csv, line 2"):
         asking.answer(0, 2, "different")
     assert len(asking.answers) == 2 and len(read_links(repository, asking.split)) == 2
 
