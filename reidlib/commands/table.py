@@ -5,13 +5,14 @@ import warnings
 from collections.abc import Sequence
 
 from reidlib import __version__
-from reidlib.commands import calibrate, compare, compose, doctor, embed, export, index, search, show
+from reidlib.commands import calibrate, compare, compose, doctor, embed, export, index, search, serve, show
 from reidlib.commands.parsing import command_parser, program
 
 COMMANDS = {
     "embed": embed,
     "index": index,
     "search": search,
+    "serve": serve,
     "calibrate": calibrate,
     "export": export,
     "show": show,
