@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 
 from reidlib import __version__
-from reidlib.commands import calibrate, compare, compose, doctor, embed, export, index, search, show
+from reidlib.commands import calibrate, compare, compose, doctor, embed, export, index, search, show, warm
 from reidlib.commands.parsing import command_parser, program
 
 COMMANDS = {
@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": compare,
     "compose": compose,
     "doctor": doctor,
+    "warm": warm,
 }
 
 
