@@ -49,7 +49,7 @@ class Features(NamedTuple):
             return self
         if not all(0 <= part < self.pooled.shape[1] for part in parts):
             raise ValueError(f"parts: expected some of 0..{self.pooled.shape[1] - 1}, found {list(parts)}")
-        return Features(self.pooled[:, list(parts)], self.necked[:, list(parts)])
+        return self._replace(pooled=self.pooled[:, list(parts)], necked=self.necked[:, list(parts)])
 
 
 class Embedder(nn.Module):

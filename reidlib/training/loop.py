@@ -220,7 +220,7 @@ def _look_around(state: State, checkpoints: Checkpoints, stop: Callable[[], sign
     Several processes ask each other only when the losses are read, since each question makes them wait. The state is
     saved and left between steps of the optimiser only, not between the batches of one.
     """
-    if not state.settings.ends_step(state.iteration - 1):
+    if not state.settings.ends_step(state.iteration - 1, of=len(state.values)):
         return
     look = state.iteration % state.settings.compute.log_every == 0 or state.iteration == state.settings.iterations
     asked = (look or state.world.size == 1) and state.world.any_of(stop() is not None)

@@ -111,9 +111,9 @@ class Settings:
         """Return the parts of the network that are not trained in an epoch (from 0)."""
         return [path for path, epochs in (self.frozen or {}).items() if epochs == "always" or epoch < epochs]
 
-    def ends_step(self, iteration: int) -> bool:
-        """Return whether the optimiser takes its step after a batch of an epoch (from 0)."""
-        return (iteration + 1) % self.accumulate == 0 or iteration + 1 == self.iterations
+    def ends_step(self, iteration: int, *, of: int) -> bool:
+        """Return whether the optimiser takes its step after a batch (from 0) of an epoch of so many."""
+        return (iteration + 1) % self.accumulate == 0 or iteration + 1 == of
 
 
 @dataclass(frozen=True, kw_only=True)

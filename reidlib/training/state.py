@@ -148,13 +148,13 @@ class State:
 
     def descend(self, loss: Tensor) -> None:
         """Add the gradients of a batch's loss to those of its step, and take the step where the batch is its last."""
-        settings, iteration = self.settings, self.iteration
+        settings, iteration, iterations = self.settings, self.iteration, len(self.values)
         first = iteration - iteration % settings.accumulate
         if iteration == first:
             self.optimiser.zero_grad()
-        together = min(settings.accumulate, settings.iterations - first)
+        together = min(settings.accumulate, iterations - first)
         torch.autograd.backward(loss / together if together > 1 else loss)
-        if not settings.ends_step(iteration):
+        if not settings.ends_step(iteration, of=iterations):
             return
         for path in settings.frozen_in(self.epoch):
             for parameter in self.model.get_submodule(path).parameters():
