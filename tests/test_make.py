@@ -35,7 +35,7 @@ def test_make_works_in_a_folder_of_any_name(tmp_path, name):
     assert calls[0] == ["./python", "-m", "venv", ".venv"]
     assert calls[1][:3] == [f"{venv}/python", "-m", "pip"]
     assert calls[2][:6] == [f"{venv}/uv", "pip", "sync", "--python", ".venv/bin/python", "--quiet"]
-    assert calls[3] == [f"{venv}/python", "-m", "reidlib", "doctor"]
+    assert calls[3:] == [[f"{venv}/python", "-m", "reidlib", "warm"], [f"{venv}/python", "-m", "reidlib", "doctor"]]
     assert (folder / ".venv/uv.txt").read_text().startswith("uv==1.0") and (folder / ".venv/installed").is_file()
 
 

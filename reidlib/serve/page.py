@@ -14,7 +14,8 @@ from reidlib.archives.decode import decode
 from reidlib.gallery.gallery import Gallery
 from reidlib.gallery.known import FALSE_MATCH_RATE
 from reidlib.gallery.pictures import MAX_MEGAPIXELS
-from reidlib.gallery.rows import filtered, seconds
+from reidlib.gallery.rows import filtered
+from reidlib.images.times import seconds
 from reidlib.serve.words import LIKELY, as_csv, in_words, verdict
 
 MOST = 200  # answers to a search, or pictures of a list
