@@ -29,6 +29,7 @@ def augment_rows(
     offset: np.ndarray,
     scale: np.ndarray,
     shift: np.ndarray,
+    erased: np.ndarray,
     out: np.ndarray,
 ) -> None:
     """Write the images `rows`, augmented and normalised, into `out`.
@@ -40,11 +41,12 @@ def augment_rows(
         top: int32 (b,), first row of the crop in the padded image, 0..2 * pad.
         left: int32 (b,), first column of it.
         pad: width of the black border.
-        erase: int32 (b, 4), top, left, height, width of the box in the crop that turns to 0; height 0 erases nothing.
+        erase: int32 (b, 4), top, left, height, width of the box in the crop that is erased; height 0 erases nothing.
         gain: float32 (b, W * 3), factor of the pixel levels.
         offset: float32 (b, W * 3), levels added after it; results are clipped to 0..255.
         scale: float32 (W * 3,), 1 / (255 * std).
         shift: float32 (W * 3,), -mean / std, which is also the value of black.
+        erased: float32 (W * 3,), what erased pixels turn to.
         out: float32 (b, H, W * 3).
     """
     height, width = out.shape[1], out.shape[2] // 3
@@ -73,7 +75,8 @@ def augment_rows(
                 result[: first * 3] = shift[: first * 3]
                 result[last * 3 :] = shift[last * 3 :]
             if erase[b, 0] <= y < erase[b, 0] + erase[b, 2]:
-                result[erase[b, 1] * 3 : (erase[b, 1] + erase[b, 3]) * 3] = 0
+                left_edge, right_edge = erase[b, 1] * 3, (erase[b, 1] + erase[b, 3]) * 3
+                result[left_edge:right_edge] = erased[left_edge:right_edge]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
