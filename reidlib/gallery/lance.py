@@ -7,7 +7,7 @@ its vectors may outgrow any one machine, and none of them is read but those that
 
 from collections.abc import Collection, Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -125,12 +125,15 @@ class LanceGallery:
         cameras: Collection[str] | None = None,
         since: str | float | None = None,
         until: str | float | None = None,
-        per_tracklet: bool = True,
+        per_tracklet: bool | Literal["average"] = True,
         exact: bool = False,
         false_match_rate: float = FALSE_MATCH_RATE,
         on_bad_picture: OnBadPicture = "error",
     ) -> pd.DataFrame:
-        """Return who is most like; arguments, table and errors as of `Gallery.search`."""
+        """Return who is most like; arguments, table and errors as of `Gallery.search`, but averages are refused."""
+        if per_tracklet == "average":
+            raise ValueError(f"{self.folder}: a table's tracklets are not averaged; search without --average, or in "
+                             "the folder that it was written from")  # fmt: skip
         vectors, queries, own = query_vectors(
             what, manifest=self.manifest, place=self.folder, of_rows=self._vectors, model=lambda: self.model,
             on_bad_picture=on_bad_picture,

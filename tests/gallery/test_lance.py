@@ -131,6 +131,8 @@ def test_what_is_wrong_is_said(table, address, tmp_path, monkeypatch):
         LanceGallery(address, model=load(tmp_path / "other.safetensors"))
     with pytest.raises(ValueError, match=r"expected cameras among .*found roof"):
         table.search(0, cameras=["roof"])
+    with pytest.raises(ValueError, match="a table's tracklets are not averaged"):
+        table.search(0, per_tracklet="average")
     with pytest.raises(ValueError, match=r"its model m is not at any file any more"):
         table.search(tmp_path / "picture.jpg")
     monkeypatch.setitem(sys.modules, "lancedb", None)
