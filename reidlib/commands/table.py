@@ -5,7 +5,20 @@ import warnings
 from collections.abc import Sequence
 
 from reidlib import __version__
-from reidlib.commands import calibrate, compare, compose, crops, doctor, embed, export, index, search, show
+from reidlib.commands import (
+    calibrate,
+    compare,
+    compose,
+    crops,
+    doctor,
+    embed,
+    export,
+    index,
+    search,
+    serve,
+    show,
+    warm,
+)
 from reidlib.commands.parsing import command_parser, program
 
 COMMANDS = {
@@ -13,12 +26,14 @@ COMMANDS = {
     "embed": embed,
     "index": index,
     "search": search,
+    "serve": serve,
     "calibrate": calibrate,
     "export": export,
     "show": show,
     "compare": compare,
     "compose": compose,
     "doctor": doctor,
+    "warm": warm,
 }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,7 @@ class Reranking:
     k1: Count
     k2: Count
     weight: Share
+    like: Literal["paper", "authors"] = "paper"
 
 
 def read_embeddings(folder: Path, *, images: Mapping[str, pd.Series]) -> dict[str, dict[str, Embeddings]]:
@@ -174,9 +175,10 @@ def _can_match(
 def _rerank(
     splits: Mapping[str, Embeddings], settings: Reranking
 ) -> Iterator[tuple[slice, Float32[np.ndarray, "_ n"]]]:
-    k1 = min(settings.k1, len(splits["query"]) + len(splits["gallery"]) - 1)
-    k2 = min(settings.k2, k1)
-    return reranked_tiles(splits["query"], splits["gallery"], k1=k1, k2=k2, weight=settings.weight)
+    others = len(splits["query"]) + len(splits["gallery"]) - 1
+    k1 = min(settings.k1, others if settings.like == "paper" else others - 1)
+    how: dict[str, Any] = {"k1": k1, "k2": min(settings.k2, k1), "weight": settings.weight, "like": settings.like}
+    return reranked_tiles(splits["query"], splits["gallery"], **how)
 
 
 def choose_queries(average_precisions: Float64[np.ndarray, "q"], *, count: int) -> list[int]:
