@@ -31,7 +31,9 @@ def stages_run(output):
 def clone(tmp_path_factory):
     """A git repository with today's sources (compiled kernels included) and tiny parameters, run once."""
     folder = tmp_path_factory.mktemp("clone")
+    run(ROOT, sys.executable, "-m", "reidlib", "warm")
     make_repository(folder)
+    shutil.copytree(folder / "reidlib", folder.parent / "warmed", ignore=shutil.ignore_patterns("*.py", "*.pyc"))
     output = run(folder, "dvc", "repro")
     assert stages_run(output) == [
         "synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "embed", "calibrate",
@@ -70,6 +72,15 @@ def test_the_pipeline_writes_what_it_promises(clone):
     assert run(clone, "git", "status", "--porcelain") == ""  # artifacts are ignored, what should be committed is
     text = run(clone, sys.executable, "-m", "reidlib", "show", "metrics")
     assert "after train_inter" in text
+
+
+@pytest.mark.slow
+def test_no_stage_compiles_a_kernel_after_reidlib_warm(clone):
+    before, after = (
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*.nb[ci]")}
+        for root in (clone.parent / "warmed", clone / "reidlib")
+    )
+    assert len(before) > 100 and after == before
 
 
 @pytest.mark.slow

@@ -25,7 +25,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--camera", nargs="+", help="answers of these cameras alone")
     parser.add_argument("--since", help="no earlier answers: a number, or a time like 2024-05-01T12:30 (UTC)")
     parser.add_argument("--until", help="no later ones")
-    parser.add_argument("--every-picture", action="store_true", help="not the best of each tracklet alone")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--every-picture", action="store_true", help="not the best of each tracklet alone")
+    which.add_argument("--average", action="store_true", help="compare with the average of each tracklet's pictures")
     parser.add_argument("--exact", action="store_true", help="without the index, where there is one")
     parser.add_argument("--false-match-rate", type=float, default=0.01, metavar="RATE",
                         help="of strangers that are taken for known, where the model is calibrated; 0.01")  # fmt: skip
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
     gallery = Gallery(chosen.gallery, model=model)
     answers = gallery.search(
         chosen.row or files, k=chosen.k, cameras=chosen.camera, since=chosen.since, until=chosen.until,
-        per_tracklet=not chosen.every_picture, exact=chosen.exact,
+        per_tracklet="average" if chosen.average else not chosen.every_picture, exact=chosen.exact,
         false_match_rate=chosen.false_match_rate, on_bad_picture=on_bad_picture(chosen),
     )  # fmt: skip
     names = {number: str(file) for number, file in enumerate(files)} if files else {}

@@ -10,12 +10,13 @@
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Float64, Int64, Integer
 
+from reidlib.gallery.averages import nearest_tracklets
 from reidlib.gallery.changes import Added, IndexChoice, add_pictures, change_index, check_model, remove_rows
 from reidlib.gallery.index import INDEX_FILE, Index, open_index
 from reidlib.gallery.known import FALSE_MATCH_RATE, with_probabilities
@@ -157,7 +158,7 @@ class Gallery:
         cameras: Collection[str] | None = None,
         since: str | float | None = None,
         until: str | float | None = None,
-        per_tracklet: bool = True,
+        per_tracklet: bool | Literal["average"] = True,
         exact: bool = False,
         false_match_rate: float = FALSE_MATCH_RATE,
         on_bad_picture: OnBadPicture = "error",
@@ -171,7 +172,8 @@ class Gallery:
             cameras: those whose rows may be answers; all without.
             since: the earliest time of an answer, a number or ISO 8601; rows of unknown time are none then.
             until: the latest.
-            per_tracklet: the best picture of each tracklet alone.
+            per_tracklet: the best picture of each tracklet alone; `average`: each tracklet is compared by the average
+                of its pictures and told by the most typical, without probability, which is one of pictures.
             exact: even where there is an index.
             false_match_rate: of strangers that are taken for known, where the model is calibrated.
             on_bad_picture: as in `Model.embed`.
@@ -188,9 +190,13 @@ class Gallery:
         of_rows, times = self._filters
         first, last = seconds(since), seconds(until)
         chosen = filtered(of_rows, times, cameras=cameras, since=first, until=last, where=self.folder)
+        mine = queries if own else None
+        if per_tracklet == "average":
+            tracklets = nearest_tracklets(self.vectors, vectors, k=k, groups=self._groups, chosen=chosen, own=mine)
+            return self._answers(queries, tracklets)
         groups = self._groups if per_tracklet else None
         among = Among(chosen, groups, None if exact or len(self) <= EXACT_UP_TO else self._index)
-        answers = nearest_rows(self.vectors, vectors, k=k, among=among, own=queries if own else None)
+        answers = nearest_rows(self.vectors, vectors, k=k, among=among, own=mine)
         calibration = self._model.description.calibration if self._model else None
         return with_probabilities(self._answers(queries, answers), calibration, false_match_rate=false_match_rate)
 

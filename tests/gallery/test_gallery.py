@@ -77,6 +77,20 @@ def test_vectors_pictures_folders_and_rows_search_alike(whole, model, crops):
     assert whole.rows["tracklet"][row] in without_own_tracklet["tracklet"].to_numpy()  # on the other camera
 
 
+def test_tracklets_are_searched_by_their_averages_if_asked_for(whole, crops):
+    for file in picture_files(crops / "door")[::5]:
+        answers = whole.search(file, k=3, cameras=["yard"], per_tracklet="average")
+        mine = whole.vectors[
+            whole.rows.index[(whole.rows["camera"] == "yard") & (whole.rows["tracklet"] == file.parts[-2])]
+        ]
+        mean = mine.sum(axis=0) / np.linalg.norm(mine.sum(axis=0))
+        assert answers["tracklet"][0] == file.parts[-2] and answers["tracklet"].is_unique and len(answers) == 3
+        assert answers["similarity"][0] == pytest.approx(float(mean @ whole.model.embed([file])[0]), abs=1e-5)
+    assert len(whole.search([0, 1], k=20, per_tracklet="average")) == 22  # all tracklets but their own
+    later = whole.search(0, since=0, per_tracklet="average")  # of times that nothing has
+    assert later.empty and list(later) == list(answers)
+
+
 def test_what_cannot_be_searched_for_is_refused(whole, crops):
     for what, words in (
         (np.ones((1, 3), np.float32), "expected vectors of length 256, found 3; embed with the model model"),
