@@ -35,7 +35,7 @@ def clone(tmp_path_factory):
     output = run(folder, "dvc", "repro")
     assert stages_run(output) == [
         "synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "embed", "calibrate",
-        "evaluate", "export",
+        "evaluate", "export", "report",
     ]  # fmt: skip
     run(folder, "git", "add", "--all")
     run(folder, "git", "commit", "--quiet", "-m", "ran")
@@ -69,7 +69,9 @@ def test_the_pipeline_writes_what_it_promises(clone):
     assert "inter_mAP" in run(clone, "dvc", "metrics", "show")
     assert run(clone, "git", "status", "--porcelain") == ""  # artifacts are ignored, what should be committed is
     text = run(clone, sys.executable, "-m", "reidlib", "show", "metrics")
-    assert "after train_inter" in text
+    assert "after train_inter" in text and text.rstrip().endswith("metrics/report.html")
+    page = (clone / "metrics/report.html").read_text()
+    assert f"{metrics(clone)['inter_mAP']:.1f}" in page and metrics(clone, "report")["bytes"] == len(page.encode())
 
 
 @pytest.mark.slow
@@ -95,11 +97,11 @@ def test_a_second_repro_runs_nothing(clone):
 def test_only_what_depends_on_a_change_runs_again(clone):
     before = metrics(clone)
     output = run(clone, "dvc", "exp", "run", "-S", "evaluate.ranked_queries=1", *(f"-S{value}" for value in TINY[:-1]))
-    assert stages_run(output) == ["evaluate"]
+    assert stages_run(output) == ["evaluate", "report"]
     assert metrics(clone) == before
     page = clone / "reidlib/report/style.py"
     page.write_text(page.read_text() + "\n# a comment\n")
-    assert stages_run(run(clone, "dvc", "repro")) == ["evaluate"]
+    assert stages_run(run(clone, "dvc", "repro")) == ["evaluate", "report"]
     run(clone, "git", "checkout", "--quiet", ".")
     assert stages_run(run(clone, "dvc", "repro")) == []  # what was there before is in the cache
 
@@ -236,6 +238,8 @@ def test_somebodys_own_crops_go_all_the_way_without_identities(clone):
     assert {"inter_clusters", "inter_outlier_share", "inter_silhouette", "inter_camera_span"} <= set(values)
     assert not any("mAP" in name for name in values)
     assert "mine.zip: 48 images, 2 cameras, 0 people in 0 images" in output
+    page = (clone / "metrics/report.html").read_text()
+    assert "door/track0/000.png" in page and "No identity of queries and gallery is known" in page
     table = pd.read_csv(clone / "data/folder/clusters/images.csv")  # which of my files are whom
     with zipfile.ZipFile(clone / "data/folder/raw/mine.zip") as archive:
         assert sorted(table["path"]) == sorted(archive.namelist())
