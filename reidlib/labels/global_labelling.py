@@ -11,7 +11,12 @@ from pydantic import Field
 from reidlib.labels.alignment import Alignment, align_cameras, join_cues
 from reidlib.labels.graphs import Distances
 from reidlib.labels.methods import check_method, radius
-from reidlib.neighbours.camera_aware import CameraAware, camera_aware_distance, camera_neighbours
+from reidlib.neighbours.camera_aware import (
+    CameraAware,
+    camera_aware_distance,
+    camera_neighbours,
+    fit_to_mutuality,
+)
 from reidlib.settings import Count, NotNegative, Share, arguments
 
 Embeddings = Float[np.ndarray, "n d"]
@@ -89,6 +94,7 @@ def camera_aware_graphs(
     With one camera alone, its images have as many neighbours there as they would have on all.
 
     One graph is as far as the clustering looks; of two all distances are there, so that clusterings can be compared.
+    It is one, too, where the images show that twice as many are too many (`fit_to_mutuality`).
     """
     settings = CameraAware(**(labelling.camera_aware or {}))
     if len(np.unique(cameras)) == 1:
@@ -98,4 +104,5 @@ def camera_aware_graphs(
         return [camera_aware_distance(embeddings, cameras, settings=settings, max_distance=furthest)]
     doubled = settings.doubled()
     near = camera_neighbours(embeddings, cameras, own=doubled.own_k1, other=doubled.other_k1)
-    return [camera_aware_distance(embeddings, cameras, settings=one, near=near) for one in (settings, doubled)]
+    fitting = dict.fromkeys(fit_to_mutuality(near.other, cameras, settings=one) for one in (settings, doubled))
+    return [camera_aware_distance(embeddings, cameras, settings=one, near=near) for one in fitting]

@@ -113,8 +113,9 @@ def global_labels(
     """
     images = len(embeddings)
     embeddings = joined_cues(embeddings, colours, cameras, labelling=labelling)
-    labelling = fit_to_images(labelling, images=images, where="the training set")
     aware = labelling.camera_aware is not None and takes(labelling.method["name"], "distances")
+    if not aware:  # camera-aware neighbours are as many as there are
+        labelling = fit_to_images(labelling, images=images, where="the training set")
     needed = 0 if aware else neighbours_needed(labelling)
     candidates = candidates_needed(needed, images=images) if labelling.camera_similarity else needed
     links = min(labelling.link_k + 1, images) if labelling.nodes != "none" else 0

@@ -78,6 +78,7 @@ def train(
                 begin_epoch(state, source, cameras)
             seen, labelled = 0, perf_counter()
             model.train()
+            state.freeze()
             for drawn in draw_batches(state, source, cameras):
                 step(state, network, drawn)
                 state.iteration += 1
@@ -89,6 +90,8 @@ def train(
                 left = (settings.epochs - state.epoch) * (perf_counter() - start)
                 speed = seen / (perf_counter() - labelled)
                 print(_line(curve, of=settings.epochs, images_per_second=speed, seconds_left=left), flush=True)
+    if state.average:
+        model.load_state_dict(state.average)
     model.eval()
     return state.history
 
@@ -160,7 +163,6 @@ def draw_batches(state: State, source: Images, cameras: Integer[np.ndarray, "n"]
 
 def step(state: State, network: nn.Module, drawn: Drawn) -> None:
     """Take one batch, of which this process embeds its part; nothing here waits for the device."""
-    optimiser, clip_norm = state.optimiser, state.settings.clip_norm
     generator = np.random.default_rng((state.settings.seed, state.epoch, state.iteration + 1))
     torch.manual_seed(int(generator.integers(2**62)) + state.world.rank)
     views = [_forward(state, network, drawn, number, generator) for number in range(state.loss.views)]
@@ -174,11 +176,7 @@ def step(state: State, network: nn.Module, drawn: Drawn) -> None:
         generator=generator,
     )
     loss = state.loss(batch)
-    optimiser.zero_grad()
-    torch.autograd.backward(loss)
-    if clip_norm is not None:
-        nn.utils.clip_grad_norm_([weight for group in optimiser.param_groups for weight in group["params"]], clip_norm)
-    optimiser.step()
+    state.descend(loss)
     state.loss.update(replace(batch, first=Features(*(part.detach() for part in views[0]))))
     state.values[state.iteration] = loss.detach()
 
@@ -219,8 +217,11 @@ def _network(state: State, images: UInt8[np.ndarray, "n h w 3"]) -> nn.Module:
 def _look_around(state: State, checkpoints: Checkpoints, stop: Callable[[], signal.Signals | None]) -> None:
     """Now and then: read the losses, save the state, and leave where the run is asked to stop.
 
-    Several processes ask each other only when the losses are read, since each question makes them wait.
+    Several processes ask each other only when the losses are read, since each question makes them wait. The state is
+    saved and left between steps of the optimiser only, not between the batches of one.
     """
+    if not state.settings.ends_step(state.iteration - 1, of=len(state.values)):
+        return
     look = state.iteration % state.settings.compute.log_every == 0 or state.iteration == state.settings.iterations
     asked = (look or state.world.size == 1) and state.world.any_of(stop() is not None)
     due = checkpoints.due()
