@@ -89,12 +89,15 @@ function doubtRow(heading, sides) {
   return row;
 }
 
+const AT_ONCE = 10; // doubtful ones that are shown without being asked for
 function doubtRows(place, rows, nothing) {
-  const [doubtful, rest] = [rows.filter((row) => row.doubtful), rows.filter((row) => !row.doubtful)];
-  if (!doubtful.length) place.append(make("p", {}, nothing));
-  place.append(...doubtful.map((row) => row.make()));
+  const shown = rows.filter((row) => row.doubtful).slice(0, AT_ONCE);
+  if (!shown.length) place.append(make("p", {}, nothing));
+  place.append(...shown.map((row) => row.make()));
+  const rest = rows.slice(shown.length);
   if (!rest.length) return;
-  const more = make("details", {}, make("summary", {}, `The next ${rest.length}, less likely`));
+  const doubtful = rest.filter((row) => row.doubtful).length;
+  const more = make("details", {}, make("summary", {}, `The next ${rest.length}${doubtful ? `, ${doubtful} of them doubtful` : ", less likely"}`));
   more.addEventListener("toggle", () => { if (more.childNodes.length === 1) more.append(...rest.map((row) => row.make())); });
   place.append(more);
 }
