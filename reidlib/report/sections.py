@@ -33,7 +33,7 @@ def cards(material: Material, findings: Findings) -> list[dict[str, str]]:
     ]
     people = np.unique(material.identities["train"][material.identities["train"] > 0])
     if len(people):
-        shown.insert(1, (f"{len(people):,}", "individuals in truth"))
+        shown.insert(2, (f"{len(people):,}", "individuals in truth"))
     if len(findings.sizes):
         shown.append((f"{100 * _span(findings, material):.0f} %", "of individuals on several cameras"))
     for name, text in (("inter_mAP", "mAP"), ("inter_rank1", "Rank-1")):

@@ -32,7 +32,7 @@ class Verification:
             whose first answer is right and above the threshold at which this percentage of queries find somebody
             where their own individual is not in the gallery: DIR of the open set).
         det: threshold, false_match_rate and false_non_match_rate, by falling threshold.
-        reliability: said (mean P(same)), same (the share that are) and pairs, of each range of P(same) that has any.
+        reliability: pairs, said (mean P(same)) and same (the share that are), of each range of P(same) that has any.
     """
 
     measures: Mapping[str, float] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class _Counts:
     def reliability(self) -> pd.DataFrame:
         """Return what was said and what is so, range by range."""
         pairs, said, same = self.parts[self.parts[:, 0] > 0].T
-        return pd.DataFrame({"said": said / pairs, "same": same / pairs, "pairs": pairs.astype(np.int64)})
+        return pd.DataFrame({"pairs": pairs.astype(np.int64), "said": said / pairs, "same": same / pairs})
 
     def det(self) -> pd.DataFrame:
         """Return both errors over thresholds, from the highest that anybody reaches down, at most once per step."""

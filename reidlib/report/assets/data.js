@@ -64,7 +64,7 @@ function same(one, other) {
 function nameOf(number) {
   const cluster = pictures.cluster[number];
   const who = pictures.split[number] !== TRAIN ? facts.splits[pictures.split[number]] : cluster < 0 ? "no individual" : `individual ${cluster}`;
-  return `${who}, camera ${cameras[pictures.camera[number]]}`;
+  return cameras.length > 1 ? `${who}, camera ${cameras[pictures.camera[number]]}` : who;
 }
 
 /** A button with a picture, which opens its search; `note` is written below it, `mark` is right, wrong or chosen. */
