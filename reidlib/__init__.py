@@ -11,6 +11,7 @@ other. What lies in one room runs again together when it is edited.
 
     commands    what `reidlib`, or `python -m reidlib`, offers a person
     check       all of params.yaml at once
+    serve       after training: a gallery's search page on loopback (beside check)
     training    the loop (`loop`: an epoch in one file), sessions, checkpoints, several processes
     report      measures, pictures and tables (beside training)
     export      after training: the model's folder, its card, ONNX (beside training)

@@ -52,7 +52,7 @@ def model_rows(material: Material) -> list[tuple[str, list[str]]]:
     """Return retrieval of each model, and of each re-ranked, as texts by `MEASURES`; none without identities."""
     values, rows = material.measured.stages.get("evaluate", {}), []
     for name, title in MODELS.items():
-        for ending, more in (("", ""), ("_reranked", ", re-ranked")):
+        for ending, more in (("", ""), ("_reranked", ", re-ranked"), ("_tracklets", ", tracklets averaged")):
             cells = [values.get(f"{name}{ending}_{measure}") for measure in MEASURES]
             if any(cell is not None for cell in cells):
                 rows.append((title + more, ["" if cell is None else f"{cell:.1f}" for cell in cells]))
