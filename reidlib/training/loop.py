@@ -23,7 +23,6 @@ from reidlib.progress import progress
 from reidlib.training.checkpoint import Checkpoints, Interrupted, stop_requests
 from reidlib.training.distributed import ALONE, World
 from reidlib.training.plan import Phase, Settings
-from reidlib.training.precision import compile_network
 from reidlib.training.state import History, State
 
 SMALLEST_VARIANCE = 1e-6
@@ -69,7 +68,7 @@ def train(
     model.to(device).to(memory_format=torch.channels_last)
     state = State(model, phases, settings, world, teacher)
     state.resume(checkpoints)
-    network = _network(state, images)
+    network = world.replicate(model)
     source = place(images, residence(images, device=device, memory_gib=compute.device_memory_gib), device=device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []), stop_requests() as stop, checkpoints:
         while state.epoch < settings.epochs:
@@ -202,16 +201,6 @@ def _forward(state: State, network: nn.Module, drawn: Drawn, view: int, generato
     with torch.autocast(world.device.type, torch.bfloat16, enabled=state.precision == "bf16"):
         features: Features = network(images, *styles)
     return world.gather(features)
-
-
-def _network(state: State, images: UInt8[np.ndarray, "n h w 3"]) -> nn.Module:
-    """Return what the training step calls: the model itself, compiled and replicated as wanted."""
-    network: nn.Module = state.model
-    if state.settings.compute.compile:
-        part = state.phases[0].clusters_per_batch * state.phases[0].images_per_cluster // state.world.size
-        size = state.model.size_of(images)
-        network = compile_network(network.train(), images=part, size_px=size, device=state.world.device)
-    return state.world.replicate(network)
 
 
 def _look_around(state: State, checkpoints: Checkpoints, stop: Callable[[], signal.Signals | None]) -> None:
