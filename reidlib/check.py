@@ -45,7 +45,8 @@ def _params(
 
 
 def _dataset(
-    *, name: Name, reader: str, camera_labels: bool, dbscan_eps: Any, local_quantile: Any, global_quantile: Any,
+    *, name: Name, reader: str, camera_labels: bool, dbscan_eps: Any, vit_eps: Any, clip_eps: Any,
+    local_quantile: Any, global_quantile: Any,
     merged_share: Any, global_clusters: Any, queue_temperature: Any, iterations: Any, calr_iterations: Any,
 ) -> None:  # fmt: skip
     """The section `dataset`; what is Any here is put into other sections by interpolation, and checked there."""
