@@ -260,6 +260,7 @@ def test_somebodys_own_footage_goes_all_the_way_without_identities(clone, monkey
     small = [value for value in TINY if not value.startswith(("synthesize", "unzip"))]
     small += ["unzip.height_px=32", "unzip.width_px=16"]
     network = ["model.backbone=resnet18_half", "extract.weights=random", "extract.descriptor=colour_stripes"]
+    network += ["extract.across=null"]  # icsr's second network wants a file of weights
     output = paste(clone, (ROOT / "docs/own-footage.md").read_text(), values=[*small, *network])
     answers = capsys.readouterr().out.partition("yard/yard-000001")
     assert answers[1] and "door" in answers[2]  # one tracklet on the other camera, then another's average
