@@ -18,7 +18,7 @@ FILES = ("dvc.yaml", "data/synthetic/dvc.yaml", "transfer/dvc.yaml")
 STAGES = {name: stage for file in FILES for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()}
 NAMES = [
     "synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "embed", "calibrate",
-    "evaluate", "export", "transfer",
+    "evaluate", "export", "report", "transfer",
 ]  # fmt: skip
 RECIPES = sorted(path.stem for path in (ROOT / "conf/recipe").glob("*.yaml"))
 DATASETS = sorted(path.stem for path in (ROOT / "conf/dataset").glob("*.yaml"))
@@ -65,8 +65,7 @@ def loaded(stage: str) -> list[str]:
 @pytest.mark.parametrize("stage", NAMES)
 def test_a_stage_tracks_exactly_the_parameters_it_loads(stage):
     """Of `compute`, only what can move a result by rounding is tracked."""
-    rounding = ["compute.compile", "compute.precision"]
-    names = [part for name in loaded(stage) for part in (rounding if name == "compute" else [name])]
+    names = ["compute.precision" if name == "compute" else name for name in loaded(stage)]
     assert sorted(names) == sorted(STAGES[stage]["params"])
 
 
@@ -80,7 +79,7 @@ def test_only_what_measures_depends_on_identities_but_in_recipes_that_say_superv
     chosen = {"${supervision}": values["supervision"], "${source.identities}": values["source"]["identities"]}
     deps = {name: " ".join(chosen.get(word, word) for word in _words(stage["deps"])) for name, stage in STAGES.items()}
     users = {name for name, paths in deps.items() if "identities" in paths}
-    assert users == {"evaluate", "transfer"} | ({"cluster", "refine"} if "supervised" in recipe else set())
+    assert users == {"evaluate", "report", "transfer"} | ({"cluster", "refine"} if "supervised" in recipe else set())
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -114,16 +113,16 @@ def test_tracklets_may_be_the_classes_inside_cameras_alone():
 def test_only_what_measures_knows_a_name():
     """Names of files and folders spell identities in most datasets."""
     users = {name for name, stage in STAGES.items() if any("names.parquet" in path for path in stage["deps"])}
-    assert users == {"evaluate"}
-    assert {stage for stage in NAMES if "names(" in (ROOT / f"stages/{stage}.py").read_text()} == {"evaluate"}
+    assert users == {"evaluate", "report"}
+    assert {stage for stage in NAMES if "names" in _options(stage)} == {"unzip", "evaluate", "report"}
 
 
-def test_nothing_depends_on_what_is_measured_but_the_card_on_which_nothing_depends():
+def test_nothing_depends_on_what_is_measured_but_card_and_page_on_which_nothing_depends():
     metrics = {str(path) for name in ("evaluate", "transfer") for path in _outputs(STAGES[name])}
     users = {name for name, stage in STAGES.items() if metrics & set(stage["deps"])}
-    assert metrics and users == {"export"}
-    exported = set(_outputs(STAGES["export"]))
-    assert exported and not any(exported & set(stage["deps"]) for stage in STAGES.values())
+    assert metrics and users == {"export", "report"}
+    told = {output for name in users for output in _outputs(STAGES[name])}
+    assert told and not any(told & set(stage["deps"]) for stage in STAGES.values())
 
 
 def test_a_source_brings_its_own_identities_never_the_datasets():
@@ -146,6 +145,13 @@ def test_transfer_measures_the_datasets_it_is_told():
 def test_no_other_stage_reads_identities():
     readers = {stage for stage in NAMES if "identities(" in (ROOT / f"stages/{stage}.py").read_text()}
     assert readers == {"evaluate", "transfer", "cluster", "refine"}
+    given = {stage for stage in NAMES if "identities" in _options(stage)}
+    assert given == {"unzip", "evaluate", "report", "transfer"}
+
+
+def _options(stage: str) -> set[str]:
+    """What the command of a stage gives it, by name."""
+    return {word.removeprefix("--") for word in STAGES[stage]["cmd"].split() if word.startswith("--")}
 
 
 @pytest.mark.parametrize(
@@ -207,10 +213,10 @@ def test_every_method_composes_in_every_section(section, method):
         ({"dataset": {"reader": "markt"}}, ["dataset.reader", "market1501", "markt"]),
         ({"augment": {"blur": 2}}, ["augment.blur", "less than or equal to 1"]),
         ({"train_inter": {"loss": {"triplet": {"margin": -1.0}}}}, ["train_inter.loss.triplet.margin"]),
-        ({"train_intra": {"epochs": 0}}, ["train_inter.start_from=initial"]),
+        ({"train_intra": {"epochs": 0}, "train_inter": {"start_from": "intra"}}, ["train_inter.start_from=initial"]),
         ({"cluster": {"method": "none"}}, ["makes no local labels", "train_intra.epochs, refine.nodes"]),
         ({"nothing": 1}, ["nothing", "Extra inputs"]),
-        ({"train_intra": {"sharing": "per_camera"}}, ["start_from=initial"]),
+        ({"train_inter": {"start_from": "intra"}}, ["per_camera", "start_from=initial"]),
         ({"cluster": {"method": {"quantile": 0.1}}}, ["exactly one of"]),
         ({"refine": {"method": {"name": "dbsan"}}}, ["refine.method", "dbsan"]),
     ],

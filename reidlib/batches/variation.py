@@ -26,12 +26,16 @@ class Augmentation:
     Attributes:
         flip: probability of a mirrored image.
         pad: black border in pixels from which the crop of the image's own size is taken.
-        erase: probability of a random box turning to the mean colour (0 after normalisation) [Zhong et al., AAAI
-            2020, arXiv:1708.04896].
+        erase: probability of a random box being erased [Zhong et al., AAAI 2020, arXiv:1708.04896].
+        erase_like: "torchvision": the box turns to the mean colour (0 after normalisation), its aspect is drawn from
+            log-uniform ones; "authors": as in the paper's code and all that copied it, the box gets the mean colour's
+            levels after normalisation (that is a lighter grey), and its aspect is drawn from uniform ones (higher).
         gain: the levels of each colour are multiplied by 1 + u, u uniform in ±gain (white balance).
         offset: and shifted by 255 u, u uniform in ±offset.
         policy: "none", "auto" (AutoAugment for ImageNet [Cubuk et al., CVPR 2019, arXiv:1805.09501]) or "trivial"
             (TrivialAugment [Müller & Hutter, ICCV 2021, arXiv:2103.10158]).
+        policy_share: probability of that, for each image.
+        grey: probability of a wholly grey image, as torchvision's RandomGrayscale makes.
         translate: probability that an image is enlarged by an eighth and a crop of its own size taken from it, as
             Torchreid's Random2DTranslation does [Zhou & Xiang, arXiv:1910.10093].
         brightness: levels are multiplied by a factor drawn from 1 ± this, as in torchvision's ColorJitter.
@@ -50,9 +54,12 @@ class Augmentation:
     flip: Share = 0.5
     pad: Annotated[int, Field(ge=0)] = 10
     erase: Share = 0.5
+    erase_like: Literal["torchvision", "authors"] = "torchvision"
     gain: Annotated[float, Field(ge=0, lt=1)] = 0.0
     offset: Annotated[float, Field(ge=0, lt=1)] = 0.0
     policy: Literal["none", "auto", "trivial"] = "none"
+    policy_share: Share = 1.0
+    grey: Share = 0.0
     translate: Share = 0.0
     brightness: NotNegative = 0.0
     contrast: NotNegative = 0.0
@@ -75,9 +82,14 @@ class Augmentation:
         return (-np.array(self.mean) / np.array(self.std)).astype(np.float32)
 
     @property
+    def erased(self) -> Float32[np.ndarray, "3"]:
+        """What an erased pixel is, after normalisation."""
+        return np.array(self.mean if self.erase_like == "authors" else (0, 0, 0), np.float32)
+
+    @property
     def distorts(self) -> bool:
         """Whether there is more to vary than the fused pass does."""
-        names = ("translate", "brightness", "contrast", "saturation", "hue", "blur", "grey_patch", "cutout")
+        names = ("grey", "translate", "brightness", "contrast", "saturation", "hue", "blur", "grey_patch", "cutout")
         return self.policy != "none" or any(getattr(self, name) for name in names)
 
 
@@ -91,7 +103,8 @@ class Draws:
     erase: Int32[np.ndarray, "b 4"]  # top, left, height, width of the erased box in the crop; height 0 erases nothing
     gain: Float32[np.ndarray, "b 3"]  # factor of each colour's levels
     offset: Float32[np.ndarray, "b 3"]  # levels added to each colour, in units of 1/255
-    policy: Int64[np.ndarray, "b"]  # seed of the image's automatic augmentation
+    policy: Int64[np.ndarray, "b"]  # seed of the image's automatic augmentation; -1: none
+    greyed: Bool[np.ndarray, "b"]  # whether the whole image turns grey
     translate: Int32[np.ndarray, "b 2"]  # first row and column of the crop in the enlarged image; -1: not enlarged
     colour: Float32[np.ndarray, "b 4"]  # factors of brightness, contrast and saturation, and the turn of the hue
     colour_order: Int64[np.ndarray, "b 4"]  # the order of these four, by their numbers
@@ -117,7 +130,7 @@ def draw(generator: np.random.Generator, count: int, *, height: int, width: int,
         flip=uniform[:, 0] < settings.flip,
         top=np.floor(uniform[:, 1] * border).astype(np.int32),
         left=np.floor(uniform[:, 2] * border).astype(np.int32),
-        erase=_boxes(boxes, uniform[:, 3:], wanted, height, width),
+        erase=_boxes(boxes, uniform[:, 3:], wanted, height, width, uniform_aspect=settings.erase_like == "authors"),
         gain=1 + np.float32(settings.gain) * levels[0],
         offset=np.float32(255 * settings.offset) * levels[1],
         **_further_draws(generator, count, height, width, settings),
@@ -131,6 +144,7 @@ def _further_draws(
         none = np.zeros((count, 4), np.int32)
         return {
             "policy": np.zeros(count, np.int64),
+            "greyed": np.zeros(count, bool),
             "translate": none[:, :2] - 1,
             "colour": np.tile(np.array([1, 1, 1, 0], np.float32), (count, 1)),
             "colour_order": np.zeros((count, 4), np.int64),
@@ -138,11 +152,13 @@ def _further_draws(
             "grey": none,
             "cutout": none,
         }
-    policy, translate, colour, blur, grey, cutout = generator.spawn(6)
+    policy, translate, colour, blur, grey, cutout, greyed = generator.spawn(7)
+    seeds = policy.integers(2**62, size=count)
     tries, places = grey.random((count, ATTEMPTS, 2)), grey.random((count, 2))
     blurred = blur.random(count) < settings.blur
     return {
-        "policy": policy.integers(2**62, size=count),
+        "policy": np.where(policy.random(count) < settings.policy_share, seeds, -1),
+        "greyed": greyed.random(count) < settings.grey,
         "translate": _translations(translate, count, height, width, settings),
         "colour": _colours(colour, count, settings),
         "colour_order": colour.permuted(np.tile(np.arange(4), (count, 1)), axis=1),
@@ -191,11 +207,15 @@ def _boxes(
     wanted: Bool[np.ndarray, "b"],
     height: int,
     width: int,
+    uniform_aspect: bool = False,
 ) -> Int32[np.ndarray, "b 4"]:
     low, high = BOX_AREA
     area = height * width * (low + (high - low) * tries[:, :, 0])
-    log_low, log_high = np.log(BOX_ASPECT)
-    aspect = np.exp(log_low + (log_high - log_low) * tries[:, :, 1])
+    if uniform_aspect:
+        aspect = BOX_ASPECT[0] + (BOX_ASPECT[1] - BOX_ASPECT[0]) * tries[:, :, 1]
+    else:
+        log_low, log_high = np.log(BOX_ASPECT)
+        aspect = np.exp(log_low + (log_high - log_low) * tries[:, :, 1])
     sizes = np.stack([np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))], axis=2)
     fits: np.ndarray = np.all((sizes > 0) & (sizes < np.array([height, width])), axis=2)
     size = np.take_along_axis(sizes, fits.argmax(axis=1)[:, None, None], axis=1)[:, 0]

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from reidlib.commands.parsing import command_parser
-from reidlib.commands.show import read_metrics
 from reidlib.files import atomic_file
+from reidlib.report.measured import read_metrics
 
 HELP = "compare runs over seeds: mean ± standard deviation"
 LABEL_MEASURES = re.compile(r"([^.]+)_(clusters|outlier_share|silhouette|camera_span|images_per_cluster)")
@@ -156,7 +156,7 @@ def _run(where: str, params: Mapping[str, Any], stages: Mapping[str, Mapping[str
 
 def _default_metrics(known: Sequence[str]) -> list[str]:
     models = {name: found[1] for name in known if (found := re.fullmatch(r"(.+)[_/](mAP|mINP|rank1)", name))}
-    plain = [model for model in models.values() if "reranked" not in model]
+    plain = [model for model in models.values() if not model.endswith(("reranked", "tracklets"))]
     if plain:
         return [name for name in models if models[name] == plain[-1]]
     labels = {name: found[1] for name in known if (found := LABEL_MEASURES.fullmatch(name))}

@@ -5,13 +5,29 @@ import warnings
 from collections.abc import Sequence
 
 from reidlib import __version__
-from reidlib.commands import ask, calibrate, compare, compose, doctor, embed, export, index, search, show
+from reidlib.commands import (
+    ask,
+    calibrate,
+    compare,
+    compose,
+    crops,
+    doctor,
+    embed,
+    export,
+    index,
+    search,
+    serve,
+    show,
+    warm,
+)
 from reidlib.commands.parsing import command_parser, program
 
 COMMANDS = {
+    "crops": crops,
     "embed": embed,
     "index": index,
     "search": search,
+    "serve": serve,
     "ask": ask,
     "calibrate": calibrate,
     "export": export,
@@ -19,6 +35,7 @@ COMMANDS = {
     "compare": compare,
     "compose": compose,
     "doctor": doctor,
+    "warm": warm,
 }
 
 

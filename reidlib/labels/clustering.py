@@ -99,7 +99,7 @@ def cluster(
     if takes(name, "distances") and distances is None:
         whole = complete or labelling.original_weight > 0  # blended, far pairs may come near
         distances = distance_graph(embeddings, neighbours, labelling, max_distance=1.0 if whole else radius(settings))
-    elif labelling.original_weight:
+    elif labelling.original_weight and not takes(name, "distances"):
         raise ValueError(
             f"{name} uses no Jaccard distance: expected original_weight 0, found {labelling.original_weight}"
         )

@@ -12,7 +12,12 @@ from reidlib.labels.alignment import Alignment, align_cameras, join_cues
 from reidlib.labels.graphs import Distances
 from reidlib.labels.links import Known
 from reidlib.labels.methods import check_method, radius
-from reidlib.neighbours.camera_aware import CameraAware, camera_aware_distance, camera_neighbours
+from reidlib.neighbours.camera_aware import (
+    CameraAware,
+    camera_aware_distance,
+    camera_neighbours,
+    fit_to_mutuality,
+)
 from reidlib.settings import Count, NotNegative, Share, arguments
 
 Embeddings = Float[np.ndarray, "n d"]
@@ -34,8 +39,9 @@ class GlobalLabelling:
         colour_weight: of the images' colours, aligned likewise, beside the embeddings; 0 leaves them out.
         camera_aware: the neighbours of the camera-aware Jaccard distance (`reidlib.neighbours.camera_aware`), in the
             place of k1 and k2; None for the plain one.
-        nodes: which members of a cluster refine it: all information nodes, one, or none (no refinement).
-        link_k: neighbours linked for the information scores.
+        nodes: which members of a cluster refine it: all information nodes, one of each of Infomap's clusters, or none
+            (no refinement); see `reidlib.labels.refinement`.
+        link_k: neighbours linked for the information scores, the image itself counted, as in `infomap`.
         link_min_similarity: smallest cosine of a link.
         constraints: what the clustering must keep (dbscan and linkage can): nothing; images of a tracklet together; and
             tracklets that one camera saw at one moment apart, too. A person's links are kept beside either.
@@ -93,6 +99,7 @@ def camera_aware_graphs(
     With one camera alone, its images have as many neighbours there as they would have on all.
 
     One graph is as far as the clustering looks; of two all distances are there, so that clusterings can be compared.
+    It is one, too, where the images show that twice as many are too many (`fit_to_mutuality`).
     """
     settings = CameraAware(**(labelling.camera_aware or {}))
     if len(np.unique(cameras)) == 1:
@@ -102,4 +109,5 @@ def camera_aware_graphs(
         return [camera_aware_distance(embeddings, cameras, settings=settings, max_distance=furthest)]
     doubled = settings.doubled()
     near = camera_neighbours(embeddings, cameras, own=doubled.own_k1, other=doubled.other_k1)
-    return [camera_aware_distance(embeddings, cameras, settings=one, near=near) for one in (settings, doubled)]
+    fitting = dict.fromkeys(fit_to_mutuality(near.other, cameras, settings=one) for one in (settings, doubled))
+    return [camera_aware_distance(embeddings, cameras, settings=one, near=near) for one in fitting]

@@ -97,7 +97,7 @@ def set_cameras(
     """
     for module in network.modules():
         if isinstance(module, CameraNorm):
-            for given in () if torch.compiler.is_compiling() else (cameras, convert_to):  # a look would cut the graph
+            for given in (cameras, convert_to):
                 if given is not None and not 0 <= int(given.min()) <= int(given.max()) < len(module.seen):
                     raise ValueError(
                         f"model.cameras: the camera norm was made for cameras 0 to {len(module.seen) - 1}, "

@@ -146,9 +146,10 @@ def fit_to_mutuality(other: csr_array, cameras: Cameras, *, settings: CameraAwar
     neighbours falls by more than a tenth, and more than three standard errors, from one rank to the next, that rank is
     where a person's images on other cameras end: other_k1 becomes it, and own_k1 its share of one camera. Where it
     falls nowhere (people with many images, or embeddings that know too little), and with one camera alone, all stays
-    as it is.
+    as it is. What is returned is not adapted again (`adapt` is false).
     """
     n = other.shape[0]
+    settings = replace(settings, adapt=False)
     if not other.nnz:
         return settings
     shares = mutual_shares(other, most=settings.other_k1)

@@ -23,7 +23,6 @@ from reidlib.progress import progress
 from reidlib.training.checkpoint import Checkpoints, Interrupted, stop_requests
 from reidlib.training.distributed import ALONE, World
 from reidlib.training.plan import Phase, Settings
-from reidlib.training.precision import compile_network
 from reidlib.training.state import History, State
 
 SMALLEST_VARIANCE = 1e-6
@@ -69,7 +68,7 @@ def train(
     model.to(device).to(memory_format=torch.channels_last)
     state = State(model, phases, settings, world, teacher)
     state.resume(checkpoints)
-    network = _network(state, images)
+    network = world.replicate(model)
     source = place(images, residence(images, device=device, memory_gib=compute.device_memory_gib), device=device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []), stop_requests() as stop, checkpoints:
         while state.epoch < settings.epochs:
@@ -78,6 +77,7 @@ def train(
                 begin_epoch(state, source, cameras)
             seen, labelled = 0, perf_counter()
             model.train()
+            state.freeze()
             for drawn in draw_batches(state, source, cameras):
                 step(state, network, drawn)
                 state.iteration += 1
@@ -89,6 +89,8 @@ def train(
                 left = (settings.epochs - state.epoch) * (perf_counter() - start)
                 speed = seen / (perf_counter() - labelled)
                 print(_line(curve, of=settings.epochs, images_per_second=speed, seconds_left=left), flush=True)
+    if state.average:
+        model.load_state_dict(state.average)
     model.eval()
     return state.history
 
@@ -160,7 +162,6 @@ def draw_batches(state: State, source: Images, cameras: Integer[np.ndarray, "n"]
 
 def step(state: State, network: nn.Module, drawn: Drawn) -> None:
     """Take one batch, of which this process embeds its part; nothing here waits for the device."""
-    optimiser, clip_norm = state.optimiser, state.settings.clip_norm
     generator = np.random.default_rng((state.settings.seed, state.epoch, state.iteration + 1))
     torch.manual_seed(int(generator.integers(2**62)) + state.world.rank)
     views = [_forward(state, network, drawn, number, generator) for number in range(state.loss.views)]
@@ -174,11 +175,7 @@ def step(state: State, network: nn.Module, drawn: Drawn) -> None:
         generator=generator,
     )
     loss = state.loss(batch)
-    optimiser.zero_grad()
-    torch.autograd.backward(loss)
-    if clip_norm is not None:
-        nn.utils.clip_grad_norm_([weight for group in optimiser.param_groups for weight in group["params"]], clip_norm)
-    optimiser.step()
+    state.descend(loss)
     state.loss.update(replace(batch, first=Features(*(part.detach() for part in views[0]))))
     state.values[state.iteration] = loss.detach()
 
@@ -206,21 +203,14 @@ def _forward(state: State, network: nn.Module, drawn: Drawn, view: int, generato
     return world.gather(features)
 
 
-def _network(state: State, images: UInt8[np.ndarray, "n h w 3"]) -> nn.Module:
-    """Return what the training step calls: the model itself, compiled and replicated as wanted."""
-    network: nn.Module = state.model
-    if state.settings.compute.compile:
-        part = state.phases[0].clusters_per_batch * state.phases[0].images_per_cluster // state.world.size
-        size = state.model.size_of(images)
-        network = compile_network(network.train(), images=part, size_px=size, device=state.world.device)
-    return state.world.replicate(network)
-
-
 def _look_around(state: State, checkpoints: Checkpoints, stop: Callable[[], signal.Signals | None]) -> None:
     """Now and then: read the losses, save the state, and leave where the run is asked to stop.
 
-    Several processes ask each other only when the losses are read, since each question makes them wait.
+    Several processes ask each other only when the losses are read, since each question makes them wait. The state is
+    saved and left between steps of the optimiser only, not between the batches of one.
     """
+    if not state.settings.ends_step(state.iteration - 1, of=len(state.values)):
+        return
     look = state.iteration % state.settings.compute.log_every == 0 or state.iteration == state.settings.iterations
     asked = (look or state.world.size == 1) and state.world.any_of(stop() is not None)
     due = checkpoints.due()

@@ -26,14 +26,12 @@ class Compute:
 
     Attributes:
         precision: of the network's forward and backward pass; "auto" takes the one that is faster here.
-        compile: let torch.compile make kernels for the network, where it can.
         log_every: iterations between two looks at the losses, at each of which the device is waited for.
         device_memory_gib: how much of a GPU's memory the images may take.
         checkpoint_minutes: between two checkpoints inside an epoch.
     """
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    compile: bool = False
     log_every: Count = 50
     device_memory_gib: NotNegative = 16.0
     checkpoint_minutes: Positive = 10.0
@@ -46,7 +44,8 @@ class Settings:
     Attributes:
         epochs: times that labels are made anew.
         iterations: batches per epoch.
-        optimiser: adam (weight decay as L2, as the published codes), adamw, or sgd with momentum .9.
+        optimiser: adam (weight decay as L2, as the published codes), adamw, sgd with momentum .9, or nesterov (the same
+            with Nesterov's momentum).
         learning_rate: at its highest.
         backbone_rate: factor on it for the backbone.
         weight_decay: of the optimiser.
@@ -55,7 +54,16 @@ class Settings:
         decay_at: epochs (from 0) from each of which on the rate is multiplied by `decay_factor`.
         decay_factor: 0..1.
         cosine: whether the rate falls after the warm-up along half a cosine [Loshchilov & Hutter, ICLR 2017,
-            arXiv:1608.03983], to 0 at the end.
+            arXiv:1608.03983], towards the epoch after the last.
+        cosine_from: the epoch from which on it does, if that is later than the warm-up's end.
+        cosine_to: the share of it that it falls to.
+        frozen: parts of the network, by the paths of their modules, that are not trained in so many first epochs, or
+            never; their batch norms then work as in evaluation.
+        accumulate: batches of which a step takes the mean gradient; memories follow every batch. The last step of an
+            epoch may have fewer.
+        decay_norms: whether the weight decay also concerns what is a vector: biases and the scales of norms.
+        ema: share of itself that a running mean of all weights and buffers keeps at a step; it is what training leaves.
+            None for the weights themselves. Labels and losses are those of the weights themselves either way.
         clip_norm: largest norm of the gradient; None for any.
         label_flip: whether labels are made from embeddings averaged with the mirror images'.
         augmentation: of the training crops.
@@ -65,7 +73,7 @@ class Settings:
 
     epochs: Epochs
     iterations: Count
-    optimiser: Literal["adam", "adamw", "sgd"]
+    optimiser: Literal["adam", "adamw", "sgd", "nesterov"]
     learning_rate: Positive
     backbone_rate: NotNegative
     weight_decay: NotNegative
@@ -79,15 +87,31 @@ class Settings:
     augmentation: Augmentation
     compute: Compute
     seed: Seed
+    cosine_from: Epochs = 0
+    cosine_to: Share = 0.0
+    frozen: Mapping[str, Epochs | Literal["always"]] | None = None
+    accumulate: Count = 1
+    decay_norms: bool = True
+    ema: Share | None = None
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch (from 0)."""
         share = self.decay_factor ** sum(epoch >= first for first in self.decay_at)
         if epoch < self.warm_up:
             share *= self.warm_up_from + (1 - self.warm_up_from) * epoch / self.warm_up
-        elif self.cosine:
-            share *= (1 + math.cos(math.pi * (epoch - self.warm_up) / max(self.epochs - self.warm_up, 1))) / 2
+        elif self.cosine and epoch >= self.cosine_from:
+            start = max(self.warm_up, self.cosine_from)
+            fallen = (1 + math.cos(math.pi * (epoch - start) / max(self.epochs - start, 1))) / 2
+            share *= self.cosine_to + (1 - self.cosine_to) * fallen
         return float(self.learning_rate * share)
+
+    def frozen_in(self, epoch: int) -> list[str]:
+        """Return the parts of the network that are not trained in an epoch (from 0)."""
+        return [path for path, epochs in (self.frozen or {}).items() if epochs == "always" or epoch < epochs]
+
+    def ends_step(self, iteration: int, *, of: int) -> bool:
+        """Return whether the optimiser takes its step after a batch (from 0) of an epoch of so many."""
+        return (iteration + 1) % self.accumulate == 0 or iteration + 1 == of
 
 
 @dataclass(frozen=True, kw_only=True)

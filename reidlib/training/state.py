@@ -22,6 +22,7 @@ OPTIMISERS: Mapping[str, Any] = {
     "adam": lambda groups, **values: torch.optim.Adam(groups, fused=True, **values),
     "adamw": lambda groups, **values: torch.optim.AdamW(groups, fused=True, **values),
     "sgd": lambda groups, **values: torch.optim.SGD(groups, momentum=0.9, fused=True, **values),
+    "nesterov": lambda groups, **values: torch.optim.SGD(groups, momentum=0.9, nesterov=True, fused=True, **values),
 }
 
 
@@ -41,6 +42,7 @@ class State:
         losses: by phase.
         optimiser: of the network and of the losses' own parameters.
         precision: of the network's passes, fp32 or bf16.
+        average: running means of the network's weights and buffers, by name; empty without `ema`.
         values: float32 (iterations,), the loss of each iteration of the epoch so far, on the device.
         history: of the epochs that have ended.
         warned: names of the signs that were warned of already.
@@ -57,18 +59,30 @@ class State:
         world: World,
         teacher: Float[np.ndarray, "n width"] | None = None,
     ) -> None:
-        """Begin at the first epoch; `teacher` holds embeddings of the images for the losses that learn from them."""
+        """Begin at the first epoch; `teacher` holds embeddings of the images for the losses that learn from them.
+
+        Raises:
+            ValueError: a frozen part that the network does not have.
+        """
         self.model, self.phases, self.settings, self.world = model, phases, settings, world
         self.losses = [TotalLoss(phase.loss, teacher=teacher).to(world.device) for phase in phases]
         self.optimiser: torch.optim.Optimizer = OPTIMISERS[settings.optimiser](
             self.parameter_groups(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.precision: str = settings.compute.precision
+        averaged = {} if settings.ema is None else model.state_dict()
+        self.average = {name: value.detach().clone() for name, value in averaged.items()}
         self.values = torch.zeros(settings.iterations, device=world.device)
         self.history = History()
         self.warned: set[str] = set()
         self.epoch, self.iteration = 0, 0
         self.labels: PseudoLabels | None = None
+        parts = dict(model.named_modules())
+        unknown = [path for path in settings.frozen or {} if path not in parts]
+        if unknown:
+            raise ValueError(
+                f"frozen: expected parts of the network, as backbone or backbone.layer1; found {', '.join(unknown)}"
+            )
 
     def resume(self, checkpoints: Checkpoints) -> None:
         """Go on from the newest checkpoint, if there is one."""
@@ -110,6 +124,8 @@ class State:
         backbone = [parameter for name, parameter in trained.items() if name.startswith("backbone.")]
         rest = [parameter for name, parameter in trained.items() if not name.startswith("backbone.")]
         groups = [{"params": backbone, "factor": self.settings.backbone_rate}, {"params": rest, "factor": 1.0}]
+        if not self.settings.decay_norms:
+            groups = [part for group in groups for part in _vectors_apart(group)]
         return groups + [group for loss in self.losses for group in loss.parameter_groups()]
 
     def update_optimiser(self) -> None:
@@ -124,6 +140,33 @@ class State:
         alive = {id(parameter) for group in groups for parameter in group["params"]}
         for parameter in [old for old in self.optimiser.state if id(old) not in alive]:
             del self.optimiser.state[parameter]
+
+    def freeze(self) -> None:
+        """Put in evaluation mode what is frozen in the present epoch, of a network that is in training mode."""
+        for path in self.settings.frozen_in(self.epoch):
+            self.model.get_submodule(path).eval()
+
+    def descend(self, loss: Tensor) -> None:
+        """Add the gradients of a batch's loss to those of its step, and take the step where the batch is its last."""
+        settings, iteration, iterations = self.settings, self.iteration, len(self.values)
+        first = iteration - iteration % settings.accumulate
+        if iteration == first:
+            self.optimiser.zero_grad()
+        together = min(settings.accumulate, iterations - first)
+        torch.autograd.backward(loss / together if together > 1 else loss)
+        if not settings.ends_step(iteration, of=iterations):
+            return
+        for path in settings.frozen_in(self.epoch):
+            for parameter in self.model.get_submodule(path).parameters():
+                parameter.grad = None  # which an optimiser passes over, its weight decay too
+        if settings.clip_norm is not None:
+            trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+            torch.nn.utils.clip_grad_norm_(trained, settings.clip_norm)
+        self.optimiser.step()
+        if settings.ema is not None:
+            for name, value in self.model.state_dict().items():
+                mean = self.average[name]
+                mean.lerp_(value, 1 - settings.ema) if mean.is_floating_point() else mean.copy_(value)
 
     def warn(self) -> None:
         """Say what the labels so far warn of, each sign once in a run."""
@@ -153,6 +196,7 @@ class State:
             "model": self.model.state_dict(),
             "losses": [loss.state_dict() for loss in self.losses],
             "optimiser": self.optimiser.state_dict(),
+            "average": self.average,
             "precision": self.precision,
             "values": self.values,
             "curves": self.history.curves,
@@ -165,6 +209,8 @@ class State:
     def load(self, content: dict[str, Any]) -> None:
         """Take over what `content` returned, bit for bit."""
         self.model.load_state_dict(content["model"])
+        for name, value in content["average"].items():
+            self.average[name].copy_(value)
         self.precision, self.epoch, self.iteration = content["precision"], content["epoch"], content["iteration"]
         for loss, saved in zip(self.losses, content["losses"], strict=True):
             loss.load(saved, self.world.device)
@@ -180,3 +226,10 @@ class State:
         if content["labels"] is not None:
             labels, measures = content["labels"]
             self.labels = PseudoLabels(labels.numpy(), measures)
+
+
+def _vectors_apart(group: dict[str, Any]) -> list[dict[str, Any]]:
+    """Split a group of parameters into those that weight decay concerns, and biases and the scales of norms."""
+    matrices = [parameter for parameter in group["params"] if parameter.ndim > 1]
+    vectors = [parameter for parameter in group["params"] if parameter.ndim <= 1]
+    return [group | {"params": matrices}, group | {"params": vectors, "weight_decay": 0.0}]

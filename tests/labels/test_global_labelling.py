@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from reidlib.commands.compose import compose_values
-from reidlib.labels.global_labelling import global_labelling
+from reidlib.labels.alignment import align_cameras
+from reidlib.labels.global_labelling import camera_aware_graphs, global_labelling
 from reidlib.labels.icsr import global_labels
 from reidlib.labels.quality import label_quality
 
@@ -42,3 +43,17 @@ def test_clusters_of_any_size_are_found(n, per_camera, cameras, least):
     quality = label_quality(found.labels, identities)
     assert quality["bcubed_f"] > least and quality["pairwise_precision"] > 0.95
     assert (found.measures["camera_span"] > 0.95) == (cameras > 1) and found.measures["camera_probe"] < 0.1
+
+
+@pytest.mark.parametrize(("per_camera", "graphs"), [(1, 1), (8, 2)])
+def test_twice_as_many_neighbours_are_tried_where_there_may_be_so_many(per_camera, graphs):
+    embeddings, _, of = planted(200, per_camera=per_camera, cameras=2, length=128, noise=0.8, seed=0)
+    found = camera_aware_graphs(align_cameras(embeddings, of, alignment="whiten"), of, labelling=LABELLING)
+    assert len(found) == graphs
+
+
+def test_a_small_set_is_labelled_without_a_word_of_the_neighbours_that_it_does_not_count():
+    embeddings, _, of = planted(16, per_camera=4, cameras=2, length=128, noise=0.5, seed=0)
+    unknown = np.full(16, -1, np.int32)
+    assert LABELLING.k1 > 16  # warnings are errors
+    assert global_labels(embeddings, unknown, of, labelling=LABELLING, seed=0, colours=embeddings).labels.max() >= 1

@@ -1,6 +1,7 @@
 """CA-Jaccard against the definition with sets, loops and dense matrices; how it adapts; bad input."""
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def test_people_with_many_pictures_and_strangers_change_nothing(clustered_rows, 
     for embeddings in (clustered_rows(images, 24, seed=1, noise=0.7), clustered_rows(images, 24, seed=2, noise=50.0)):
         cameras = np.arange(images) % 2
         near = camera_neighbours(embeddings, cameras, own=5, other=5)
-        assert fit_to_mutuality(near.other, cameras, settings=start) == start
+        assert fit_to_mutuality(near.other, cameras, settings=start) == replace(start, adapt=False)
 
 
 def test_bad_input(clustered_rows):
