@@ -141,7 +141,7 @@ def schedule(steps: int, recipe: Mapping[str, Any], *, cameras: int = 1) -> dict
     """Return epochs and iterations of the stages that train, by their keys, which make `steps` in all.
 
     Networks of one camera each share the steps inside cameras. Where rounds of both take turns (3 epochs and 2), there
-    are two of them, all epochs as long. The rate falls where it falls in the recipe: after the same share of the epochs.
+    are two of them, all epochs as long. The rate falls after the same share of the epochs as in the recipe.
 
     Raises:
         ValueError: where they cannot.
@@ -152,7 +152,7 @@ def schedule(steps: int, recipe: Mapping[str, Any], *, cameras: int = 1) -> dict
     rounds = recipe["train_inter"]["alternate"]
     for stage, share, most in (("train_intra", inside, 4), ("train_inter", across, 10 if inside or rounds else 12)):
         epochs = min(most, share)
-        if stage == "train_intra" and recipe[stage]["sharing"] == "per_camera":
+        if stage == "train_intra" and share and recipe[stage]["sharing"] == "per_camera":
             share = max(1, share // cameras)
             epochs = max(divisor for divisor in range(1, most + 1) if share % divisor == 0)
         if share and share % epochs:
@@ -167,7 +167,7 @@ def schedule(steps: int, recipe: Mapping[str, Any], *, cameras: int = 1) -> dict
 
 def batches(stage: str, section: Mapping[str, Any], *, cameras: int, images_per_cluster: int) -> dict[str, int]:
     """Return P and K of a stage's batches of 32 images, or a little fewer where every camera has its share of them."""
-    if section["sampling"] == "every_camera":
+    if section["sampling"] in ("every_camera", "shuffled"):
         return {f"{stage}.clusters_per_batch": BATCH // (2 * cameras), f"{stage}.images_per_cluster": 2}
     return {
         f"{stage}.clusters_per_batch": BATCH // images_per_cluster,
