@@ -6,7 +6,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from reidlib.commands.parsing import command_parser, open_model
+from reidlib.commands.parsing import command_parser, gallery_place, open_gallery, open_model
 
 HELP = "search a gallery in the browser, on this machine alone"
 EXAMPLE = """reidlib serve gallery/                       # then open the address that it prints
@@ -16,7 +16,7 @@ reidlib serve gallery/ --open --port 0"""
 def main(arguments: Sequence[str]) -> None:
     """Serve the search page of a gallery on loopback until Ctrl-C."""
     parser = command_parser("serve", f"{HELP}; nothing is uploaded anywhere, nothing kept.", EXAMPLE)
-    parser.add_argument("gallery", nargs="?", type=Path, default=Path("gallery"), help="its folder; gallery")
+    parser.add_argument("gallery", nargs="?", type=gallery_place, default=Path("gallery"), help="its folder; gallery")
     parser.add_argument("--port", type=int, default=8642, help="of 127.0.0.1; 8642 (0: one that is free)")
     parser.add_argument("--open", action="store_true", help="open the page in a browser, where there is a display")
     parser.add_argument("--false-match-rate", type=float, default=0.01, metavar="RATE",
@@ -27,13 +27,11 @@ def main(arguments: Sequence[str]) -> None:
     if not 0 <= chosen.port < 65536:
         parser.error(f"--port: expected 0 to 65535, found {chosen.port}")
 
-    from reidlib.gallery.gallery import Gallery
-    from reidlib.gallery.store import read_manifest
     from reidlib.serve.page import SearchPage
     from reidlib.serve.server import PageServer
 
-    read_manifest(chosen.gallery)  # what is no gallery is told of before a model is looked for
-    gallery = Gallery(chosen.gallery, model=open_model(chosen.gallery, chosen))
+    open_gallery(chosen.gallery, None)  # what is no gallery is told of before a model is looked for
+    gallery = open_gallery(chosen.gallery, open_model(chosen.gallery, chosen))
     with PageServer(SearchPage(gallery, false_match_rate=chosen.false_match_rate), port=chosen.port) as server:
         print(f"{chosen.gallery}: {len(gallery):,} pictures; search them at {server.address} (Ctrl-C ends)", flush=True)
         if chosen.open and _has_display():

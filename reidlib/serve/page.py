@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float64, Int64
 from reidlib.archives.decode import decode
 from reidlib.gallery.gallery import Gallery
 from reidlib.gallery.known import FALSE_MATCH_RATE
+from reidlib.gallery.lance import LanceGallery
 from reidlib.gallery.pictures import MAX_MEGAPIXELS
 from reidlib.gallery.rows import filtered
 from reidlib.images.times import seconds
@@ -66,7 +67,7 @@ class SearchPage:
         false_match_rate: of pairs of strangers that are taken for the same, where the model is calibrated.
     """
 
-    def __init__(self, gallery: Gallery, *, false_match_rate: float = FALSE_MATCH_RATE) -> None:
+    def __init__(self, gallery: Gallery | LanceGallery, *, false_match_rate: float = FALSE_MATCH_RATE) -> None:
         """Read the rows and search once, so that the first search of a person is as quick as the next.
 
         Raises:
