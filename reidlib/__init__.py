@@ -22,6 +22,7 @@ other. What lies in one room runs again together when it is edited.
     calibration P(same | cosine), thresholds, without identities
     models      backbones, pooling, necks, weight files           archives    raw archives to packed images (unzip)
     batches     augmentation, sampling, residence                 synthetic   the renderer (synthesize)
+    footage     videos and boxes to crops
     images      splits, identities, another dataset beside
     neighbours  exact k-NN, the sparse k-reciprocal Jaccard distance
     tables      parquet, arrays, metrics on the disk

@@ -38,14 +38,15 @@ def check_params(values: Mapping[str, Any]) -> None:
 def _params(
     *, name: str, seed: Seed, supervision: str, demo: dict, dataset: dict, source: dict, synthesize: dict, unzip: dict,
     model: dict, augment: dict, compute: dict, extract: dict, cluster: dict, train_intra: dict, refine: dict,
-    train_inter: dict, embed: dict, calibrate: dict, evaluate: dict, export: dict,
-    transfer: dict,
+    train_inter: dict, embed: dict, calibrate: dict, evaluate: dict, report: dict,
+    export: dict, transfer: dict,
 ) -> None:  # fmt: skip
     """The sections of params.yaml."""
 
 
 def _dataset(
-    *, name: Name, reader: str, camera_labels: bool, dbscan_eps: Any, local_quantile: Any, global_quantile: Any,
+    *, name: Name, reader: str, camera_labels: bool, dbscan_eps: Any, vit_eps: Any, clip_eps: Any,
+    local_quantile: Any, global_quantile: Any,
     merged_share: Any, global_clusters: Any, queue_temperature: Any, iterations: Any, calr_iterations: Any,
 ) -> None:  # fmt: skip
     """The section `dataset`; what is Any here is put into other sections by interpolation, and checked there."""
@@ -104,6 +105,7 @@ def _check_training(values: Mapping[str, Any]) -> None:
     from reidlib.models.architecture import Architecture
     from reidlib.models.start import Across, start_networks
     from reidlib.report.measures import Reranking, retrieval_report
+    from reidlib.report.page import write_page
     from reidlib.training.phases import Rounds
     from reidlib.training.plan import read_plan
 
@@ -116,6 +118,7 @@ def _check_training(values: Mapping[str, Any]) -> None:
     arguments(values["calibrate"], of=calibrate, where="calibrate", given=("seed",))
     arguments(values["export"], of=export_folder, where="export", given=("false_match_rate",))
     arguments(values["evaluate"], of=retrieval_report, where="evaluate", given=("calibration",))
+    arguments(values["report"], of=write_page, where="report", given=("facts", "method", "seed"))
     if values["evaluate"]["reranking"]:
         arguments(values["evaluate"]["reranking"], of=Reranking, where="evaluate.reranking")
     for section in ("train_intra", "train_inter"):

@@ -167,8 +167,7 @@ class Gallery:
             cameras: those whose rows may be answers; all without.
             since: the earliest time of an answer, a number or ISO 8601; rows of unknown time are none then.
             until: the latest.
-            per_tracklet: the best picture of each tracklet alone; `average`: each tracklet is compared by the average
-                of its pictures and told by the most typical, without probability, which is one of pictures.
+            per_tracklet: the best picture of each alone; `average`: as `nearest_tracklets`, and without probability.
             exact: even where there is an index.
             false_match_rate: of strangers that are taken for known, where the model is calibrated.
             on_bad_picture: as in `Model.embed`.
