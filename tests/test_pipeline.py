@@ -82,6 +82,34 @@ def test_only_what_measures_depends_on_identities_but_in_recipes_that_say_superv
     assert users == {"evaluate", "report", "transfer"} | ({"cluster", "refine"} if "supervised" in recipe else set())
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_persons_links_reach_what_labels_across_cameras_in_recipes_that_say_assisted_alone(recipe):
+    links = compose_values([f"recipe={recipe}"])["links"]
+    deps = {name: " ".join(stage["deps"]).replace("${links}", links) for name, stage in STAGES.items()}
+    users = {name for name, paths in deps.items() if "links.csv" in paths}
+    assert users == ({"refine", "train_inter"} if "assisted" in recipe else set())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["links=links.csv"], "recipes whose name says assisted"),
+        (["recipe=assisted_cues", "links=images/train/rows.parquet"], "links=links.csv"),
+        (["recipe=assisted_cues", "clustering@refine.method=infomap"], "refine.method: infomap keeps no constraints"),
+        (["refine.constraints=tracklet"], "refine.constraints"),
+    ],
+)
+def test_links_and_constraints_that_cannot_be_are_refused(overrides, words):
+    with pytest.raises(ValueError, match=words):
+        check_params(compose_values(overrides))
+
+
+def test_tracklets_may_be_the_classes_inside_cameras_alone():
+    check_params(compose_values(["recipe=icsr", "clustering@cluster.method=tracklets"]))
+    with pytest.raises(ValueError, match=r"refine\.method\.name"):
+        check_params(compose_values(["clustering@refine.method=tracklets"]))
+
+
 def test_only_what_measures_knows_a_name():
     """Names of files and folders spell identities in most datasets."""
     users = {name for name, stage in STAGES.items() if any("names.parquet" in path for path in stage["deps"])}
