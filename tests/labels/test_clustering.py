@@ -7,7 +7,7 @@ from reidlib.labels.bottom_up import bottom_up
 from reidlib.labels.clustering import cluster, fit_to_images, neighbours_needed
 from reidlib.labels.dbscan import choose_eps, dbscan
 from reidlib.labels.graphs import block_diagonal
-from reidlib.labels.local import local_labels, silhouette_of
+from reidlib.labels.local import given_labels, local_labels, silhouette_of, tracklet_labels
 from reidlib.labels.methods import METHODS
 from reidlib.labels.numbering import number_clusters
 from reidlib.labels.quality import label_quality, silhouette
@@ -206,3 +206,11 @@ def test_bottom_up_goes_on_from_the_labels_before(people, labelling):
         rows = np.flatnonzero(cameras == camera)
         alone = bottom_up(jaccard_distance(embeddings[rows], k1=15, k2=4), previous=local.labels[rows])
         assert np.array_equal(number_clusters(later.labels[rows]), alone)
+
+
+def test_tracklets_are_classes_inside_cameras():
+    labels = tracklet_labels(np.array([9, -1, 4, 9, 4, 7], np.int32))
+    assert labels.tolist() == [0, -1, 1, 0, 1, 2]
+    assert given_labels(labels).measures == {"clusters": 3.0, "outlier_share": 1 / 6}
+    with pytest.raises(ValueError, match="expected images of at least two tracklets, found 0 among 6 images"):
+        tracklet_labels(np.full(6, -1, np.int32))
