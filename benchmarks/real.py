@@ -152,7 +152,7 @@ def schedule(steps: int, recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def batches(stage: str, section: Mapping[str, Any], *, cameras: int, images_per_cluster: int) -> dict[str, int]:
     """Return P and K of a stage's batches of 32 images, or a little fewer where every camera has its share of them."""
-    if section["sampling"] == "every_camera":
+    if section["sampling"] in ("every_camera", "shuffled"):
         return {f"{stage}.clusters_per_batch": BATCH // (2 * cameras), f"{stage}.images_per_cluster": 2}
     return {
         f"{stage}.clusters_per_batch": BATCH // images_per_cluster,

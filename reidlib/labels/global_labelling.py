@@ -41,6 +41,7 @@ class GlobalLabelling:
         nodes: which members of a cluster refine it: all information nodes, one, or none (no refinement).
         link_k: neighbours linked for the information scores.
         link_min_similarity: smallest cosine of a link.
+        relative: as `local.LocalLabelling` has it.
     """
 
     k1: Annotated[int, Field(ge=2)]
@@ -54,6 +55,7 @@ class GlobalLabelling:
     nodes: Literal["one", "all", "none"]
     link_k: Count
     link_min_similarity: Share
+    relative: bool = False
 
 
 def global_labelling(params: Mapping[str, Any]) -> GlobalLabelling:
@@ -65,7 +67,7 @@ def global_labelling(params: Mapping[str, Any]) -> GlobalLabelling:
     labelling = GlobalLabelling(**arguments(params["refine"], of=GlobalLabelling, where="refine"))
     if labelling.camera_aware is not None:
         arguments(labelling.camera_aware, of=CameraAware, where="refine.camera_aware")
-        for key in ("original_weight", "camera_similarity"):
+        for key in ("original_weight", "camera_similarity", "relative"):
             if value := getattr(labelling, key):
                 raise ValueError(f"refine.{key}: expected 0 beside refine.camera_aware, found {value}")
     if params["dataset"]["camera_labels"]:

@@ -79,9 +79,11 @@ def fingerprint(state: Mapping[str, Tensor], description: Description) -> str:
 
     Args:
         state: the network's state dict.
-        description: training facts and calibration are left out.
+        description: training facts and calibration are left out; so is what matters in training alone, and what former
+            versions did not tell.
     """
-    architecture = TypeAdapter(Architecture).dump_json(description.architecture)
+    silent = {"camera_norm_by"} | ({"embedding"} if description.architecture.embedding == "after_neck" else set())
+    architecture = TypeAdapter(Architecture).dump_json(description.architecture, exclude=silent)
     digest = blake2b(architecture + repr((description.size_px, description.flip)).encode(), digest_size=8)
     for name in sorted(state):
         digest.update(name.encode())

@@ -69,10 +69,11 @@ def expanded_sizes(kept, kept_count, kept_half, kept_half_count, start, stop, si
 
 
 @njit(cache=True, nogil=True)
-def expanded_weights(embeddings, indices, similarities, sets, start, stop, rows, squares):
+def expanded_weights(embeddings, indices, similarities, largest, sets, start, stop, rows, squares):
     """Step 4: the rows of V.
 
-    Similarities of R(i) are reused where given (width > 0). squares[i] becomes x_i·x_i, to check the norms with.
+    Similarities of R(i) are reused where given (width > 0). Distances of row i are divided by largest[i]. squares[i]
+    becomes x_i·x_i, to check the norms with.
     """
     kept, kept_count, kept_half, kept_half_count = sets
     indptr, columns, weights = rows
@@ -94,7 +95,7 @@ def expanded_weights(embeddings, indices, similarities, sets, start, stop, rows,
             s = similarities[i, place[j]] if owner[j] == i else dot(embeddings[i], embeddings[j])
             if j == i:
                 squares[i] = s
-            w = np.exp(np.float32(2) * s - np.float32(2))
+            w = np.exp((np.float32(2) * s - np.float32(2)) / largest[i])
             total += w
             columns[base + p] = j
             weights[base + p] = w

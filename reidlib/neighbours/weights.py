@@ -35,6 +35,8 @@ def neighbour_weights(
     *,
     k2: int,
     similarities: Float32[np.ndarray, "known k"] | None = None,
+    half: int | None = None,
+    largest: Float32[np.ndarray, "n"] | None = None,
 ) -> Rows:
     """The weights V of each row over its k-reciprocal neighbours, expanded, then averaged over its k2 nearest rows.
 
@@ -45,6 +47,8 @@ def neighbour_weights(
         indices: the k1 nearest rows of each row, the row itself first; 1 <= k1 < n.
         k2: rows to average over, the row itself included; 1 (no averaging) <= k2 <= k1.
         similarities: inner products that belong to `indices`, to save computing them again.
+        half: how many neighbours make the half-sized sets; round(k1 / 2) + 1 without.
+        largest: what the distances of each row are divided by, above 0; 1 without.
 
     Returns:
         A sparse n × n matrix whose rows sum to 1; columns in an order that depends on the input alone.
@@ -60,7 +64,9 @@ def neighbour_weights(
     elif similarities.shape != indices.shape:
         raise ValueError(f"jaccard: similarities {similarities.shape} do not belong to neighbours {indices.shape}")
     similarities, indices = np.ascontiguousarray(similarities), np.ascontiguousarray(indices)
-    rows = _reciprocal_weights(read_only(embeddings), indices, similarities)
+    largest = np.ones(n, np.float32) if largest is None else largest
+    half = min(round(indices.shape[1] / 2) + 1 if half is None else half, indices.shape[1])
+    rows = _reciprocal_weights(read_only(embeddings), indices, similarities, half=half, largest=largest)
     return _average(rows, indices, k2) if k2 > 1 else rows
 
 
@@ -110,10 +116,12 @@ def _reciprocal_weights(
     embeddings: Float32[np.ndarray, "n d"],
     indices: Int32[np.ndarray, "n k1"],
     similarities: Float32[np.ndarray, "n known"],
+    *,
+    half: int,
+    largest: Float32[np.ndarray, "n"],
 ) -> Rows:
     """Steps 1 to 4."""
     n, k1 = indices.shape
-    half = min(round(k1 / 2) + 1, k1)
     sets = (np.empty((n, k1), np.int32), np.empty(n, np.int32), np.empty((n, half), np.int32), np.empty(n, np.int32))
     each_block(lambda start, stop: kernels.reciprocal(indices, half, start, stop, *sets), n)
     sizes = np.empty(n, np.int64)
@@ -123,7 +131,7 @@ def _reciprocal_weights(
     squares = np.empty(n, np.float32)
     each_block(
         lambda start, stop: kernels.expanded_weights(
-            embeddings, indices, similarities, sets, start, stop, rows, squares
+            embeddings, indices, similarities, largest, sets, start, stop, rows, squares
         ),
         n,
     )

@@ -15,7 +15,7 @@ from reidlib.losses.total import TotalLoss
 from reidlib.models.embedder import Embedder
 from reidlib.training.checkpoint import Checkpoints, unpack
 from reidlib.training.distributed import World
-from reidlib.training.plan import Labels, Phase, Settings, turn
+from reidlib.training.plan import Labels, Phase, Settings, begins_turn, turn
 from reidlib.training.precision import faster_precision
 
 OPTIMISERS: Mapping[str, Any] = {
@@ -23,6 +23,8 @@ OPTIMISERS: Mapping[str, Any] = {
     "adamw": lambda groups, **values: torch.optim.AdamW(groups, fused=True, **values),
     "sgd": lambda groups, **values: torch.optim.SGD(groups, momentum=0.9, fused=True, **values),
 }
+
+OF_TRAINING = ("epoch", "loss", "learning_rate")  # of a curve; the rest are the labels' measures
 
 
 @dataclass
@@ -58,16 +60,14 @@ class State:
         teacher: Float[np.ndarray, "n width"] | None = None,
     ) -> None:
         """Begin at the first epoch; `teacher` holds embeddings of the images for the losses that learn from them."""
-        self.model, self.phases, self.settings, self.world = model, phases, settings, world
+        self.model, self.phases, self.world, self._settings = model, phases, world, settings
+        self.epoch, self.iteration = 0, 0
         self.losses = [TotalLoss(phase.loss, teacher=teacher).to(world.device) for phase in phases]
-        self.optimiser: torch.optim.Optimizer = OPTIMISERS[settings.optimiser](
-            self.parameter_groups(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        self.optimiser = self._new_optimiser()
         self.precision: str = settings.compute.precision
-        self.values = torch.zeros(settings.iterations, device=world.device)
+        self.values = torch.zeros(0, device=world.device)
         self.history = History()
         self.warned: set[str] = set()
-        self.epoch, self.iteration = 0, 0
         self.labels: PseudoLabels | None = None
 
     def resume(self, checkpoints: Checkpoints) -> None:
@@ -99,8 +99,33 @@ class State:
         """The loss of the present epoch."""
         return self.losses[self.turn]
 
+    @property
+    def settings(self) -> Settings:
+        """The settings of the present epoch."""
+        return self.phase.settings or self._settings
+
+    @property
+    def begins_turn(self) -> bool:
+        """Whether another phase than before begins with the present epoch."""
+        return begins_turn(self.phases, self.epoch)
+
+    @property
+    def iterations(self) -> int:
+        """Batches of the present epoch."""
+        return len(self.values)
+
+    def keep_labels(self) -> bool:
+        """Take over the labels of the epoch before, where they stay through a turn; return whether they do."""
+        if not self.phase.keeps_labels or self.begins_turn:
+            return False
+        measures = {name: value for name, value in self.history.curves[-1].items() if name not in OF_TRAINING}
+        self.labels = PseudoLabels(self.history.labels[-1], measures)
+        return True
+
     def are_new(self, labels: Labels) -> bool:
-        """Return whether labels differ from those that the present phase had last."""
+        """Return whether labels differ from those that the present phase had last, or its turn begins anew with any."""
+        if self.phase.renews and self.begins_turn:
+            return True
         before = [old for epoch, old in enumerate(self.history.labels) if turn(self.phases, epoch) == self.turn]
         return not before or not np.array_equal(before[-1], labels)
 
@@ -112,14 +137,35 @@ class State:
         groups = [{"params": backbone, "factor": self.settings.backbone_rate}, {"params": rest, "factor": 1.0}]
         return groups + [group for loss in self.losses for group in loss.parameter_groups()]
 
+    def _new_optimiser(self) -> torch.optim.Optimizer:
+        settings = self.settings
+        made: torch.optim.Optimizer = OPTIMISERS[settings.optimiser](
+            self.parameter_groups(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        return made
+
+    def begin_turn(self) -> None:
+        """Take another optimiser, and start the neck anew, where a turn begins that wants it."""
+        if not self.begins_turn:
+            return
+        if self.phase.renews:
+            self.model.neck.reset_parameters()
+        if self.phase.renews or self.settings.optimiser != self._settings_before().optimiser:
+            self.optimiser = self._new_optimiser()
+
+    def _settings_before(self) -> Settings:
+        """The settings of the epoch before the present one, whose optimiser is there when an epoch begins."""
+        return self.phases[turn(self.phases, max(self.epoch - 1, 0))].settings or self._settings
+
     def update_optimiser(self) -> None:
         """Let the optimiser train the parameters that there are now, at the epoch's rate, and forget others.
 
         The learning rate of each group is that of the epoch times the group's factor.
         """
         rate, groups = self.settings.rate(self.epoch), self.parameter_groups()
+        decay = {"weight_decay": self.settings.weight_decay}
         self.optimiser.param_groups = [
-            self.optimiser.defaults | group | {"lr": rate * group["factor"]} for group in groups
+            self.optimiser.defaults | decay | group | {"lr": rate * group["factor"]} for group in groups
         ]
         alive = {id(parameter) for group in groups for parameter in group["params"]}
         for parameter in [old for old in self.optimiser.state if id(old) not in alive]:
@@ -168,14 +214,21 @@ class State:
         self.precision, self.epoch, self.iteration = content["precision"], content["epoch"], content["iteration"]
         for loss, saved in zip(self.losses, content["losses"], strict=True):
             loss.load(saved, self.world.device)
-        self.update_optimiser()
+        if content["labels"] is None and self.epoch:  # between two epochs: the optimiser is that of the one before
+            self.epoch -= 1
+            self.optimiser = self._new_optimiser()
+            self.update_optimiser()
+            self.epoch += 1
+        else:
+            self.optimiser = self._new_optimiser()
+            self.update_optimiser()
         self.optimiser.load_state_dict(content["optimiser"])
         for parameter, values in self.optimiser.state.items():
             for name, value in values.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     # in the parameter's memory order, or a fused step takes other paths
                     values[name] = torch.empty_like(parameter).copy_(value)
-        self.values.copy_(content["values"])
+        self.values = content["values"].to(self.world.device)
         self.history = History(content["curves"], [labels.numpy() for labels in content["history"]])
         if content["labels"] is not None:
             labels, measures = content["labels"]
