@@ -27,6 +27,7 @@ torture: .venv/installed ## kill and resume training 100 times (about half an ho
 	sed -n '/^uv==/,/[^\\]$$/p' requirements.txt > .venv/uv.txt
 	python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
 	uv pip sync --python .venv/bin/python --quiet --compile-bytecode --require-hashes requirements.txt
+	python -m reidlib warm
 	touch $@
 
 lock: ## make requirements.txt anew from pyproject.toml

@@ -6,6 +6,7 @@ Parquet tables have typed columns; arrays are .npy files that are opened as memo
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -36,8 +37,12 @@ def write_parquet(path: Path, table: pd.DataFrame, *, columns: Mapping[str, str]
         pq.write_table(pa.Table.from_arrays(arrays, names=list(columns)), temporary, write_page_checksum=True)
 
 
-def read_parquet(path: Path, *, columns: Mapping[str, str]) -> pd.DataFrame:
+def read_parquet(
+    path: Path, *, columns: Mapping[str, str], optional: Mapping[str, str] = MappingProxyType({})
+) -> pd.DataFrame:
     """Return the parquet table at `path`, which holds exactly `columns` (name -> Arrow type) and no missing values.
+
+    The `optional` columns are all there, after the others, or none is.
 
     Raises:
         ValueError: No parquet, damaged, other columns or types than expected, or missing values.
@@ -50,6 +55,8 @@ def read_parquet(path: Path, *, columns: Mapping[str, str]) -> pd.DataFrame:
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{path}: not a parquet table, or a damaged one ({error}); run its stage again") from error
     found = {field.name: str(field.type) for field in table.schema}
+    if set(optional) & set(found):
+        columns = {**columns, **optional}
     problems = [f"no column {name!r}" for name in columns if name not in found]
     problems += [f"{name!r} is {kind}" for name, kind in found.items() if kind != columns.get(name, kind)]
     problems += [f"{name!r} does not belong there" for name in found if name not in columns]

@@ -43,3 +43,13 @@ def crops(tmp_path_factory):
     from tests.crops import make_crops
 
     return make_crops(tmp_path_factory.mktemp("crops") / "crops")
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """Chromium, headless, see `tests.browser`; one for all tests, each of which opens its page anew."""
+    from tests.browser import resize, start_browser
+
+    with start_browser(tmp_path_factory.mktemp("profile")) as chrome:
+        resize(chrome, 1280, 900)
+        yield chrome

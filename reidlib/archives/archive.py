@@ -49,7 +49,8 @@ class Entry(NamedTuple):
     """One image.
 
     `source` counts the archives, `camera` is 0-based (-1: unknown), `tracklet` and `frame` are -1 where there is none,
-    `identity` is 0 for a distractor and None where no identity is known.
+    `identity` is 0 for a distractor and None where no identity is known. `sequence` and `time_seconds` are as
+    `reidlib.images.split.Split` has them, -1 and NaN where unknown.
     """
 
     source: int
@@ -59,6 +60,8 @@ class Entry(NamedTuple):
     tracklet: int
     frame: int
     identity: int | None
+    sequence: int = -1
+    time_seconds: float = float("nan")
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,11 @@
 """Who is in which image, by the identities.csv of a user's own archive; only evaluation sees it."""
 
-import csv
-import io
 import re
-import unicodedata
 from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 
 from reidlib.archives.archive import Contents
+from reidlib.archives.path_list import read_path_list
 from reidlib.files import listed
 
 _FILE = "identities.csv"
@@ -30,41 +28,15 @@ def read_identity_list(contents: Contents, *, base: str, names: Collection[str])
     Raises:
         ValueError: several files, no table, paths that are not there or have two identities, numbers beside words.
     """
-    parents = base.split("/")[:-1]
-    wrapping = ["".join(f"{parent}/" for parent in parents[:number]) for number in range(len(parents) + 1)]
-    places = {name: name[: -len(_FILE)] for name in contents.texts if name.lower().endswith(_FILE)}
-    files = [name for name, place in places.items() if place in wrapping]
-    if not files:
-        return {}
-    if len(files) > 1:
-        raise ValueError(f"folder: {listed(files)} in {contents.file}: keep one")
-    where = f"folder: {files[0]} of {contents.file}"
-    rows = _rows(contents.texts[files[0]], where)
-    cells: dict[str, str] = {}
-    absent: list[str] = []
-    for path, cell in rows:
-        name = next((start + path for start in ("", *reversed(wrapping)) if start + path in names), None)
-        if name is None:
-            absent.append(path)
-        elif cells.setdefault(name, cell) != cell:
-            raise ValueError(f"{where}: {path!r} has two identities, {cells[name]!r} and {cell!r}")
-    if absent:
-        raise ValueError(
-            f"{where}: {len(absent):,} of {len(rows):,} paths are not in the archive: {listed(absent)}; one that is: "
-            f"{_beside(absent[0], names).removeprefix(places[files[0]])}"
-        )
-    return _numbers(cells, where)
+    where, cells = read_path_list(
+        contents, _FILE, base=base, names=names, headers=("path,identity",), what=("an identity", "identities")
+    )
+    return _numbers({name: cell for name, (cell,) in cells.items()}, where)
 
 
 def likely_lists(contents: Contents) -> list[str]:
     """Return files whose names say that they may hold identities, for a hint where none was read."""
     return [name for name in contents.names if _LIKELY.fullmatch(PurePosixPath(name).name.lower())]
-
-
-def _beside(path: str, names: Collection[str]) -> str:
-    """Return an image of the archive that may have been meant: of the same file name, or else the first."""
-    file = PurePosixPath(path).name.lower()
-    return next((name for name in sorted(names) if PurePosixPath(name).name.lower() == file), min(names))
 
 
 def _numbers(cells: Mapping[str, str], where: str) -> dict[str, int]:
@@ -88,20 +60,3 @@ def _numbers(cells: Mapping[str, str], where: str) -> dict[str, int]:
         places = {number: place for place, number in enumerate(sorted({0, *known.values()}))}
         known = {cell: places[number] for cell, number in known.items()}
     return {name: known.get(cell, UNKNOWN) for name, cell in cells.items()}
-
-
-def _rows(text: str, where: str) -> list[tuple[str, str]]:
-    try:
-        header, *rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row] or [[]]
-    except csv.Error as error:
-        raise ValueError(f"{where}: not a CSV table ({error})") from error
-    if [cell.strip().lower() for cell in header] != ["path", "identity"]:
-        raise ValueError(f"{where}: the first line is {','.join(header)[:80]!r}; expected 'path,identity'")
-    for number, row in enumerate(rows, start=2):
-        if len(row) != 2 or not row[0].strip():
-            raise ValueError(f"{where}: row {number} is {','.join(row)[:80]!r}; expected a path and an identity")
-    return [(_plain(path), identity.strip()) for path, identity in rows]
-
-
-def _plain(path: str) -> str:
-    return re.sub(r"^(\./)+", "", unicodedata.normalize("NFC", path.strip()).replace("\\", "/"))

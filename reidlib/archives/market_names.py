@@ -8,14 +8,17 @@ from reidlib.files import listed
 from reidlib.images.split import SplitName
 
 _FOLDERS: Folders = {"bounding_box_train": "train", "query": "query", "bounding_box_test": "gallery"}
-_NAME = re.compile(r"(?P<identity>-1|\d{1,9})_c(?P<camera>\d{1,4})(?:s\d+_(?P<frame>\d{1,9})_\d+|[^0-9].*)?")
+_NAME = re.compile(
+    r"(?P<identity>-1|\d{1,9})_c(?P<camera>\d{1,4})(?:s(?P<sequence>\d{1,9})_(?P<frame>\d{1,9})_\d+|[^0-9].*)?"
+)
 
 
 def market_names(archives: Sequence[Contents]) -> Listing:
     """A user's own crops called as in Market-1501 (``0002_c1s1_000451_03.jpg``), any number of cameras, from 0 or 1.
 
-    What follows the camera may be anything; the frame is known where it is as in Market-1501. Without query and
-    bounding_box_test all images are train. Identity -1 is junk and left out, 0 a distractor.
+    What follows the camera may be anything; sequence and frame are known where it is as in Market-1501, the time is not
+    (at what rate?). Without query and bounding_box_test all images are train. Identity -1 is junk and left out, 0 a
+    distractor.
 
     Raises:
         ValueError: A folder is missing, names are of another form, or a query is of identity 0.
@@ -46,4 +49,4 @@ def market_names(archives: Sequence[Contents]) -> Listing:
 
 def _entry(name: str, split: SplitName, match: re.Match[str], first_camera: int) -> Entry:
     camera, frame, identity = int(match["camera"]) - first_camera, int(match["frame"] or -1), int(match["identity"])
-    return Entry(0, name, split, camera, -1, frame, identity)
+    return Entry(0, name, split, camera, -1, frame, identity, int(match["sequence"] or -1))

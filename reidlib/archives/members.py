@@ -20,7 +20,7 @@ PICTURE_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".avif", ".tif", ".tiff", ".gif", ".jp2", ".ppm"),
     *(".heic", ".heif", ".jxl"),  # told, with what to do, when they are decoded
 )
-_TEXTS = re.compile(r"(?:list_(?:train|val|query|gallery)\.txt|identities\.csv)", re.IGNORECASE)
+_TEXTS = re.compile(r"(?:list_(?:train|val|query|gallery)\.txt|(?:identities|times)\.csv)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")  # also: turned writing
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _HEADER_BYTES = 2**20

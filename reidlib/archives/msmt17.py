@@ -1,6 +1,7 @@
 """MSMT17 as released: folders of images and lists that say which image is whose.
 
-``0000_000_01_0303morning_0008_0.jpg``: the third field is the camera, the fifth the frame. The lists' lines read
+``0000_000_01_0303morning_0008_0.jpg``: the third field is the camera, the fourth the sequence (a part of a day), the
+fifth the frame in it; at what rate, nobody has published, so that no time is known. The lists' lines read
 ``0000/0000_000_01_0303morning_0008_0.jpg 0``.
 """
 
@@ -11,7 +12,7 @@ from reidlib.archives.archive import Contents, Entry, Folders, Listing, image_na
 from reidlib.files import listed
 from reidlib.images.split import SplitName
 
-_NAME = re.compile(r"\d+_\d+_(?P<camera>\d{1,2})(?:_[^_]+_(?P<frame>\d{1,9})(?:_.*)?)?")
+_NAME = re.compile(r"\d+_\d+_(?P<camera>\d{1,2})(?:_(?P<when>[^_]+)_(?P<frame>\d{1,9})(?:_.*)?)?")
 _LISTS: Folders = {
     "list_train.txt": "train",
     "list_val.txt": "train",
@@ -20,6 +21,8 @@ _LISTS: Folders = {
 }
 _FOLDERS = {1: ("train", "test"), 2: ("mask_train_v2", "mask_test_v2")}
 _CAMERAS = 15
+_WHEN = re.compile(r"(?P<day>\d{4})(?P<part>morning|noon|afternoon)")
+_PARTS = ("morning", "noon", "afternoon")
 
 
 def read_msmt17_lists(contents: Contents) -> Listing:
@@ -90,4 +93,6 @@ def _entry(name: str, split: SplitName, identity: int) -> Entry:
         raise ValueError(
             f"msmt17: {name!r} is not like '0000_000_01_0303morning_0008_0.jpg' with a camera from 1 to {_CAMERAS}"
         )
-    return Entry(0, name, split, int(match["camera"]) - 1, -1, int(match["frame"] or -1), identity)
+    frame, when = int(match["frame"] or -1), _WHEN.fullmatch(match["when"] or "")
+    sequence = 10 * int(when["day"]) + _PARTS.index(when["part"]) if when else -1
+    return Entry(0, name, split, int(match["camera"]) - 1, -1, frame, identity, sequence)

@@ -4,6 +4,7 @@ A reader sees the list of names and the text lists, never an image. To add a dat
 `READERS`, and write conf/dataset/<name>.yaml.
 """
 
+import math
 import re
 import warnings
 from collections import Counter
@@ -19,6 +20,7 @@ from reidlib.files import listed
 Reader = Callable[[Sequence[Contents]], Listing]
 
 MARKET_FOLDERS: Folders = {"bounding_box_train": "train", "query": "query", "bounding_box_test": "gallery"}
+FRAMES_PER_SECOND = {"market1501": 25.0, "dukemtmc": 60.0, "veri776": 25.0}  # names count frames
 PERSONX_CAMERAS = (3, 4, 8, 10, 11, 12)
 
 PUBLISHED: Mapping[str, Sequence[tuple[int, int, int]]] = {
@@ -35,7 +37,8 @@ def market1501(contents: Sequence[Contents]) -> Listing:
     """Market-1501: ``0002_c1s1_000451_03.jpg`` = identity, camera, sequence, frame, box; -1 is junk, 0 a distractor.
 
     `contents`: Market-1501-v15.09.15.zip, and distractors_500k.zip where it lies beside it: its images join the
-    gallery with identity 0 and no known camera. Frames are those of the name: they count within a sequence.
+    gallery with identity 0 and no known camera. Frames are those of the name: they count within a sequence, and so do
+    times. A sequence is a stretch of a camera's film, not a tracklet.
     """
     listing = _named_images("market1501", contents[0], _MARKET, cameras=6)
     extra: list[Entry] = []
@@ -111,8 +114,11 @@ def cuhk03_detected(contents: Sequence[Contents]) -> Listing:
 
 
 def synthetic(contents: Sequence[Contents]) -> Listing:
-    """The project's own synthetic pedestrians: Market-1501's layout and names, any number of cameras."""
-    return _named_images("synthetic", contents[0], _MARKET)
+    """The project's own synthetic pedestrians: Market-1501's layout and names, any number of cameras.
+
+    A camera has one sequence, whose frames are ticks of no known length.
+    """
+    return _named_images("synthetic", contents[0], _SYNTHETIC)
 
 
 READERS: Mapping[str, Reader] = {
@@ -124,7 +130,8 @@ READERS: Mapping[str, Reader] = {
 }
 
 _IDENTITY_CAMERA = r"(?P<identity>-1|\d{1,9})_c(?P<camera>\d{1,4})"
-_MARKET = (re.compile(_IDENTITY_CAMERA + r"s\d+_(?P<frame>\d{1,9})_\d+"), "0002_c1s1_000451_03.jpg")
+_MARKET = (re.compile(_IDENTITY_CAMERA + r"s(?P<sequence>\d{1,9})_(?P<frame>\d{1,9})_\d+"), "0002_c1s1_000451_03.jpg")
+_SYNTHETIC = (re.compile(_IDENTITY_CAMERA + r"s\d+_(?P<frame>\d{1,9})_\d+"), "0002_c1s1_000451_03.jpg")
 _DUKE = (re.compile(_IDENTITY_CAMERA + r"_f(?P<frame>\d{1,9})"), "0002_c1_f0044158.jpg")
 _PERSONX = (re.compile(_IDENTITY_CAMERA + r"s\d+_.+"), "0001_c3s1_01.jpg")
 _VERI = (re.compile(_IDENTITY_CAMERA + r"_(?P<frame>\d{1,9})_\d+"), "0001_c001_00016450_0.jpg")
@@ -157,10 +164,13 @@ def _named_images(
 ) -> Listing:
     """Read images whose names spell identity and camera; identity -1 (junk) is counted and left out.
 
+    None has a tracklet: what a dataset calls one is of an identity, which no label may know of.
+
     Raises:
         ValueError: A folder is missing; names are not like the dataset's; a camera is not within 1..`cameras`.
     """
     pattern, example = naming
+    rate = FRAMES_PER_SECOND.get(dataset, math.nan)
     entries: list[Entry] = []
     strange: list[str] = []
     junk = 0
@@ -171,9 +181,9 @@ def _named_images(
         elif match["identity"] == "-1":
             junk += 1
         else:
-            frame = int(match.groupdict().get("frame", -1))
-            identity = int(match["identity"]) + first_identity
-            entries.append(Entry(0, name, split, int(match["camera"]) - 1, -1, frame, identity))
+            frame, sequence = (int(match.groupdict().get(group, -1)) for group in ("frame", "sequence"))
+            identity, time = int(match["identity"]) + first_identity, frame / rate if frame >= 0 else math.nan
+            entries.append(Entry(0, name, split, int(match["camera"]) - 1, -1, frame, identity, sequence, time))
     if strange:
         range_text = f" with a camera from 1 to {cameras}" if cameras < 9999 else ""
         raise ValueError(

@@ -77,7 +77,7 @@ def apply(
         return _apply_torch(images, draws, rows, settings)
     if not images.flags.c_contiguous:
         images, rows = np.ascontiguousarray(images[rows]), np.arange(len(rows))
-    images = np.asarray(images).view()
+    images = np.asarray(images).reshape(len(images), height, width * 3)  # a view
     images.flags.writeable = False  # a plain array, the one kind that the kernel is compiled for
     gain, offset, scale, shift = (
         np.tile(levels, width) for levels in (draws.gain, draws.offset, settings.scale, settings.shift)

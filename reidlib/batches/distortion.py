@@ -2,7 +2,7 @@
 
 Batched torch operations on the device of the pictures, so the same on a CPU and a GPU, and the same as torchvision's
 functions give. None of them waits for the device: which images a variation concerns is known from the draws. In order:
-policy, translation, colour jitter, blur, grey patch, cutout.
+policy, greyscale, translation, colour jitter, blur, grey patch, cutout.
 
 torchvision's own functions take one factor for all images that they are given. Called image by image they take 85
 operations for the four changes of colour and 20 for the blur, each a launch on a GPU and of each image of a batch. On
@@ -33,6 +33,7 @@ def distort(
     pictures = images.permute(0, 3, 1, 2).clone()
     if settings.policy != "none":
         pictures = _apply_policy(pictures, draws.policy, settings.policy)
+    _change(pictures, draws.greyed, lambda levels, _: _grey(levels).expand_as(levels), draws.greyed)
     _change(pictures, draws.translate[:, 0] >= 0, _translate, draws.translate)
     for place in range(4):
         for kind, neutral in enumerate((1, 1, 1, 0)):
@@ -75,15 +76,19 @@ def _change(
 
 
 def _apply_policy(pictures: Pictures, seeds: Int64[np.ndarray, "b"], name: str) -> Pictures:
-    """Apply torchvision's AutoAugment or TrivialAugment image by image, torch's global generator left as it was."""
+    """Apply torchvision's AutoAugment or TrivialAugment image by image, torch's global generator left as it was.
+
+    Images whose seed is -1 stay.
+    """
     from torchvision.transforms import v2
 
     policy = v2.AutoAugment() if name == "auto" else v2.TrivialAugmentWide()
     changed = []
     with torch.random.fork_rng(devices=[]):
         for picture, seed in zip(pictures, seeds.tolist(), strict=True):
-            torch.default_generator.manual_seed(seed)
-            changed.append(policy(picture))
+            if seed >= 0:
+                torch.default_generator.manual_seed(seed)
+            changed.append(policy(picture) if seed >= 0 else picture)
     return torch.stack(changed)
 
 

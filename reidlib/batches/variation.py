@@ -32,6 +32,8 @@ class Augmentation:
         offset: and shifted by 255 u, u uniform in ±offset.
         policy: "none", "auto" (AutoAugment for ImageNet [Cubuk et al., CVPR 2019, arXiv:1805.09501]) or "trivial"
             (TrivialAugment [Müller & Hutter, ICCV 2021, arXiv:2103.10158]).
+        policy_share: probability of that, for each image.
+        grey: probability of a wholly grey image, as torchvision's RandomGrayscale makes.
         translate: probability that an image is enlarged by an eighth and a crop of its own size taken from it, as
             Torchreid's Random2DTranslation does [Zhou & Xiang, arXiv:1910.10093].
         brightness: levels are multiplied by a factor drawn from 1 ± this, as in torchvision's ColorJitter.
@@ -53,6 +55,8 @@ class Augmentation:
     gain: Annotated[float, Field(ge=0, lt=1)] = 0.0
     offset: Annotated[float, Field(ge=0, lt=1)] = 0.0
     policy: Literal["none", "auto", "trivial"] = "none"
+    policy_share: Share = 1.0
+    grey: Share = 0.0
     translate: Share = 0.0
     brightness: NotNegative = 0.0
     contrast: NotNegative = 0.0
@@ -77,7 +81,7 @@ class Augmentation:
     @property
     def distorts(self) -> bool:
         """Whether there is more to vary than the fused pass does."""
-        names = ("translate", "brightness", "contrast", "saturation", "hue", "blur", "grey_patch", "cutout")
+        names = ("grey", "translate", "brightness", "contrast", "saturation", "hue", "blur", "grey_patch", "cutout")
         return self.policy != "none" or any(getattr(self, name) for name in names)
 
 
@@ -91,7 +95,8 @@ class Draws:
     erase: Int32[np.ndarray, "b 4"]  # top, left, height, width of the erased box in the crop; height 0 erases nothing
     gain: Float32[np.ndarray, "b 3"]  # factor of each colour's levels
     offset: Float32[np.ndarray, "b 3"]  # levels added to each colour, in units of 1/255
-    policy: Int64[np.ndarray, "b"]  # seed of the image's automatic augmentation
+    policy: Int64[np.ndarray, "b"]  # seed of the image's automatic augmentation; -1: none
+    greyed: Bool[np.ndarray, "b"]  # whether the whole image turns grey
     translate: Int32[np.ndarray, "b 2"]  # first row and column of the crop in the enlarged image; -1: not enlarged
     colour: Float32[np.ndarray, "b 4"]  # factors of brightness, contrast and saturation, and the turn of the hue
     colour_order: Int64[np.ndarray, "b 4"]  # the order of these four, by their numbers
@@ -131,6 +136,7 @@ def _further_draws(
         none = np.zeros((count, 4), np.int32)
         return {
             "policy": np.zeros(count, np.int64),
+            "greyed": np.zeros(count, bool),
             "translate": none[:, :2] - 1,
             "colour": np.tile(np.array([1, 1, 1, 0], np.float32), (count, 1)),
             "colour_order": np.zeros((count, 4), np.int64),
@@ -138,11 +144,13 @@ def _further_draws(
             "grey": none,
             "cutout": none,
         }
-    policy, translate, colour, blur, grey, cutout = generator.spawn(6)
+    policy, translate, colour, blur, grey, cutout, greyed = generator.spawn(7)
+    seeds = policy.integers(2**62, size=count)
     tries, places = grey.random((count, ATTEMPTS, 2)), grey.random((count, 2))
     blurred = blur.random(count) < settings.blur
     return {
-        "policy": policy.integers(2**62, size=count),
+        "policy": np.where(policy.random(count) < settings.policy_share, seeds, -1),
+        "greyed": greyed.random(count) < settings.grey,
         "translate": _translations(translate, count, height, width, settings),
         "colour": _colours(colour, count, settings),
         "colour_order": colour.permuted(np.tile(np.arange(4), (count, 1)), axis=1),

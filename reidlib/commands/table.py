@@ -5,10 +5,23 @@ import warnings
 from collections.abc import Sequence
 
 from reidlib import __version__
-from reidlib.commands import calibrate, compare, compose, doctor, embed, export, index, search, show
+from reidlib.commands import (
+    calibrate,
+    compare,
+    compose,
+    crops,
+    doctor,
+    embed,
+    export,
+    index,
+    search,
+    show,
+    warm,
+)
 from reidlib.commands.parsing import command_parser, program
 
 COMMANDS = {
+    "crops": crops,
     "embed": embed,
     "index": index,
     "search": search,
@@ -18,6 +31,7 @@ COMMANDS = {
     "compare": compare,
     "compose": compose,
     "doctor": doctor,
+    "warm": warm,
 }
 
 

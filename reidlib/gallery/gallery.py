@@ -21,9 +21,10 @@ from reidlib.gallery.index import INDEX_FILE, Index, open_index
 from reidlib.gallery.known import FALSE_MATCH_RATE, with_probabilities
 from reidlib.gallery.model import Model, OnBadPicture, load
 from reidlib.gallery.pictures import Picture
-from reidlib.gallery.rows import KNOWN, filtered, row_numbers, seconds, tracklet_groups
+from reidlib.gallery.rows import KNOWN, filtered, row_numbers, tracklet_groups
 from reidlib.gallery.search import EXACT_UP_TO, Among, Nearest, nearest_rows
 from reidlib.gallery.store import Manifest, Stored, open_store, writing
+from reidlib.images.times import seconds
 
 
 class Gallery:

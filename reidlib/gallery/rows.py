@@ -10,15 +10,20 @@ from jaxtyping import Bool, Float64, Int64, Integer
 
 from reidlib.files import listed
 from reidlib.gallery.pictures import Picture
+from reidlib.images.times import seconds, time_in_name
 
 KNOWN = ("camera", "time", "tracklet", "identity")
 
 
 def rows_by_folders(files: Sequence[Path], top: Path) -> pd.DataFrame:
-    """Tell cameras and tracklets by the folders below `top`: <camera>/<tracklet>/….jpg; a flat folder tells nothing."""
+    """Tell cameras and tracklets by the folders below `top`, <camera>/<tracklet>/….jpg, and times by `time_in_name`.
+
+    A flat folder tells neither camera nor tracklet.
+    """
     above = [file.relative_to(top).parts[:-1] if file != top else () for file in files]
     cameras = [parts[0] if parts else "" for parts in above]
-    return _table(files, camera=cameras, tracklet=["/".join(parts[1:]) for parts in above])
+    times = [time_in_name(file.stem)[1] for file in files]
+    return _table(files, camera=cameras, tracklet=["/".join(parts[1:]) for parts in above], time=times)
 
 
 def rows_by_names(files: Sequence[Path], pattern: str) -> pd.DataFrame:
@@ -66,25 +71,6 @@ def rows_by_csv(files: Sequence[Path], path: Path) -> pd.DataFrame:
     if strange:
         raise ValueError(f"{path}: tells nothing of {len(strange):,} of {len(files):,} pictures: {listed(strange, 3)}")
     return _table(files, **{name: told.loc[names, name].tolist() for name in columns - {"path"}})
-
-
-def seconds(text: str | float | None) -> float:
-    """Return a time as a number: a number as it is; ISO 8601 as seconds since 1970 (UTC without a zone); none as NaN.
-
-    >>> seconds("17.5"), seconds("1970-01-02"), seconds("1970-01-01T01:00:00+01:00")
-    (17.5, 86400.0, 0.0)
-    """
-    if text is None or text == "":
-        return float("nan")
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        moment = pd.Timestamp.fromisoformat(str(text))
-    except ValueError as error:
-        raise ValueError(f"time: expected a number or a time like 2024-05-01T12:30:00, found {text!r}") from error
-    return float((moment if moment.tzinfo else moment.tz_localize("UTC")).timestamp())
 
 
 def tracklet_groups(rows: pd.DataFrame) -> Int64[np.ndarray, "n"]:
@@ -177,7 +163,7 @@ def filtered(
     return chosen
 
 
-def _table(files: Sequence[Path], **told: list[str]) -> pd.DataFrame:
+def _table(files: Sequence[Path], **told: Sequence[str] | Sequence[float]) -> pd.DataFrame:
     blank = [""] * len(files)
     texts = {name: told.get(name, blank) for name in KNOWN if name != "time"}
     times = np.array([seconds(text) for text in told.get("time", blank)], np.float64)

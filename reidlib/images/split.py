@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int16, UInt8
+from jaxtyping import Float64, Int16, Int32, UInt8
 
 from reidlib.tables import open_array, read_parquet, write_parquet
 
@@ -19,6 +19,7 @@ SplitName = Literal["train", "query", "gallery"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 PIXELS_FILE, ROWS_FILE = "pixels.npy", "rows.parquet"
 ROWS: Mapping[str, str] = {"image": "string", "camera": "int16", "tracklet": "int32", "frame": "int32"}
+TIMES: Mapping[str, str] = {"sequence": "int32", "time_seconds": "double"}  # there where any is known
 _ID = re.compile("[0-9a-f]{16}")
 
 
@@ -29,8 +30,9 @@ class Split:
     Attributes:
         images: packed RGB crops, a read-only memory map.
         rows: in their order image (16 hex digits, ascending), camera (0-based), tracklet (-1: none) and frame (-1:
-            unknown).
-        camera_labels: whether cameras are told apart; without, every image is on camera 0.
+            unknown); where they are known of any image, sequence and time_seconds too.
+        camera_labels: whether cameras are told apart; without, every image is on camera 0, and no time is known, since
+            each camera has a clock of its own.
     """
 
     images: UInt8[np.ndarray, "n h w 3"]
@@ -51,6 +53,33 @@ class Split:
         """The camera of each image."""
         return self.rows["camera"].to_numpy(np.int16)
 
+    @property
+    def tracklets(self) -> Int32[np.ndarray, "n"]:
+        """The tracklet of each image, a number of its own in the whole dataset; -1: none.
+
+        A tracklet is the work of a tracker, which followed somebody on one camera and asked no one who that is. No
+        reader makes tracklets of a dataset's identities: only `folder` knows any.
+        """
+        return self.rows["tracklet"].to_numpy(np.int32)
+
+    @property
+    def sequences(self) -> Int32[np.ndarray, "n"]:
+        """The sequence of its camera's that each image is of, -1 where a camera has but one."""
+        if "sequence" not in self.rows:
+            return np.full(len(self), -1, np.int32)
+        return self.rows["sequence"].to_numpy(np.int32)
+
+    @property
+    def times(self) -> Float64[np.ndarray, "n"]:
+        """When each image was taken, in seconds; NaN where unknown.
+
+        Times are those of a clock that is the camera's own, or the sequence's where it has several: two are to be
+        compared where camera and sequence are equal. Images of one frame have the same time to the bit.
+        """
+        if "time_seconds" not in self.rows:
+            return np.full(len(self), np.nan)
+        return self.rows["time_seconds"].to_numpy(np.float64)
+
 
 def open_split(folder: Path, *, camera_labels: bool = True) -> Split:
     """Open a split's folder, its pixels as a memory map; without camera labels every image is on camera 0.
@@ -64,7 +93,9 @@ def open_split(folder: Path, *, camera_labels: bool = True) -> Split:
         raise ValueError(
             f"{folder / PIXELS_FILE}: {len(images):,} rows, but {len(rows):,} in {ROWS_FILE}; run the stage unzip again"
         )
-    return Split(images, rows if camera_labels else rows.assign(camera=np.int16(0)), camera_labels)
+    if not camera_labels:
+        rows = rows.drop(columns=list(TIMES), errors="ignore").assign(camera=np.int16(0))
+    return Split(images, rows, camera_labels)
 
 
 def open_training(folder: Path, *, camera_labels: bool) -> Split:
@@ -80,16 +111,21 @@ def open_training(folder: Path, *, camera_labels: bool) -> Split:
 
 
 def write_rows(folder: Path, table: pd.DataFrame) -> None:
-    """Write a split's table (columns `ROWS`) after checking it as `read_rows` does."""
+    """Write a split's table after checking it as `read_rows` does: columns `ROWS`, and `TIMES` where any is known.
+
+    Raises:
+        ValueError: a value is out of its range or does not fit its column.
+    """
     path = folder / ROWS_FILE
     _check_rows(table, path)
-    write_parquet(path, table, columns=ROWS)
+    timed = {*TIMES} <= {*table} and bool((table["time_seconds"].notna() | (table["sequence"] >= 0)).any())
+    write_parquet(path, table, columns={**ROWS, **TIMES} if timed else ROWS)
 
 
 def read_rows(folder: Path) -> pd.DataFrame:
     """Read and check the table that a split's folder, or that of its embeddings, holds."""
     path = folder / ROWS_FILE
-    table = read_parquet(path, columns=ROWS)
+    table = read_parquet(path, columns=ROWS, optional=TIMES)
     _check_rows(table, path)
     return table
 
@@ -120,6 +156,6 @@ def _check_rows(table: pd.DataFrame, path: Path) -> None:
     check_ids(table["image"], path)
     if not table["image"].is_monotonic_increasing:
         raise ValueError(f"{path}: rows are not ordered by image")
-    for name, least in (("camera", 0), ("tracklet", -1), ("frame", -1)):
-        if len(table) and table[name].min() < least:
+    for name, least in (("camera", 0), ("tracklet", -1), ("frame", -1), ("sequence", -1)):
+        if name in table and len(table) and table[name].min() < least:
             raise ValueError(f"{path}: {name} {table[name].min()}; expected {least} or more")

@@ -1,13 +1,13 @@
 """Numba kernels over CSR distance graphs: k-th distances, silhouette, blending, merges; and over pairs of rows.
 
-Graphs are (starts int64, columns int32, values float32). The parallel loop and those that take a range of rows write
-one row at a time, so results do not depend on the number of threads; the others read memory once, and compile faster as
-they are. The diagonal may be stored or not: a row is always its own neighbour at 0.
+Graphs are (starts int64, columns int32, values float32). Those that take a range of rows write these alone, so results
+do not depend on the number of threads (`neighbours.blocks`); the others read memory once. The diagonal may be stored or
+not: a row is always its own neighbour at 0.
 """
 # mypy: allow-untyped-defs, allow-untyped-calls
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from reidlib.neighbours.search_kernels import dot
 
@@ -56,38 +56,34 @@ def upper_distances(starts, columns, values):
     return result
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def silhouettes(starts, columns, values, labels, sizes, chunk):
-    """Silhouette of each row (0 for outliers and members of singletons); pairs not stored have distance 1.
+@njit(cache=True, nogil=True)
+def silhouettes(starts, columns, values, labels, sizes, first, last, result):
+    """Silhouette of the rows first..last (0 for outliers and members of singletons); pairs not stored have distance 1.
 
     The mean distance to a cluster is 1 - (sum of the stored similarities) / size, so only stored pairs are visited.
     """
-    n = len(starts) - 1
-    result = np.zeros(n, dtype=np.float64)
-    for block in prange((n + chunk - 1) // chunk):
-        sums = np.zeros(len(sizes), dtype=np.float64)
-        for i in range(block * chunk, min(n, (block + 1) * chunk)):
-            cluster = labels[i]
-            if cluster < 0 or sizes[cluster] < 2:
-                continue
-            for p in range(starts[i], starts[i + 1]):
-                j = columns[p]
-                if j != i and labels[j] >= 0:
-                    sums[labels[j]] += 1.0 - np.float64(values[p])
-            inside = 1.0 - sums[cluster] / (sizes[cluster] - 1)
-            nearest = 0.0
-            for p in range(starts[i], starts[i + 1]):
-                other = labels[columns[p]]
-                if other >= 0:
-                    if other != cluster:
-                        nearest = max(nearest, sums[other] / sizes[other])
-                    sums[other] = 0.0
-            outside = 1.0 - nearest
-            largest = max(inside, outside)
-            if largest > 0.0:
-                result[i] = (outside - inside) / largest
-            sums[cluster] = 0.0
-    return result
+    sums = np.zeros(len(sizes), dtype=np.float64)
+    for i in range(first, last):
+        cluster = labels[i]
+        if cluster < 0 or sizes[cluster] < 2:
+            continue
+        for p in range(starts[i], starts[i + 1]):
+            j = columns[p]
+            if j != i and labels[j] >= 0:
+                sums[labels[j]] += 1.0 - np.float64(values[p])
+        inside = 1.0 - sums[cluster] / (sizes[cluster] - 1)
+        nearest = 0.0
+        for p in range(starts[i], starts[i + 1]):
+            other = labels[columns[p]]
+            if other >= 0:
+                if other != cluster:
+                    nearest = max(nearest, sums[other] / sizes[other])
+                sums[other] = 0.0
+        outside = 1.0 - nearest
+        largest = max(inside, outside)
+        if largest > 0.0:
+            result[i] = (outside - inside) / largest
+        sums[cluster] = 0.0
 
 
 @njit(cache=True, inline="always")

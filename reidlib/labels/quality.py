@@ -6,6 +6,9 @@ from jaxtyping import Float, Int
 from reidlib.labels import kernels
 from reidlib.labels.graphs import Distances, graph_arrays
 from reidlib.labels.numbering import group_numbers, number_clusters, separate_outliers
+from reidlib.neighbours.blocks import each_block
+
+BLOCK_ROWS = 256  # looked at together by one thread
 
 
 def label_quality(labels: Int[np.ndarray, "n"], identities: Int[np.ndarray, "n"]) -> dict[str, float]:
@@ -82,7 +85,8 @@ def silhouette(distances: Distances, labels: Int[np.ndarray, "n"]) -> float:
     sizes = np.bincount(numbered[numbered >= 0])
     if len(sizes) < 2:
         raise ValueError(f"silhouette: expected at least two clusters, found {len(sizes)}")
-    rows = kernels.silhouettes(*graph_arrays(distances), numbered, sizes, 256)
+    graph, rows = graph_arrays(distances), np.zeros(len(labels))
+    each_block(lambda *block: kernels.silhouettes(*graph, numbered, sizes, *block, rows), len(rows), size=BLOCK_ROWS)
     return float(rows.sum() / sizes.sum())
 
 

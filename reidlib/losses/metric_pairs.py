@@ -13,7 +13,7 @@ from torch.nn import functional
 from reidlib.batches.residence import on_device
 from reidlib.losses.softmax import scale_and_margin
 from reidlib.losses.term import Batch, Term
-from reidlib.settings import NotNegative, Positive
+from reidlib.settings import Epochs, NotNegative, Positive
 
 # of the paper, for re-identification: scale, margin
 KNOWN: Mapping[str, tuple[float, float]] = {"circle": (128.0, 0.25), "cosface": (128.0, 0.25)}
@@ -24,9 +24,8 @@ class MetricPairs(Term):
     """A pair loss on the cosines before the neck, the mean over the parts; images without pairs do not count.
 
     `circle` [Sun et al., CVPR 2020, arXiv:2002.10857]; `cosface`, that paper's equation 1, the same without self-paced
-    factors: log(1 + sum_n exp(s (cos_n + m)) * sum_p exp(-s cos_p)); `multi_similarity`, with the pairs that its miner
-    leaves [Wang et al., CVPR 2019, arXiv:1904.06627], alpha 2, beta 50, base .5 (as in the paper's code; 1 in its text)
-    and epsilon .1. Multi-similarity counts images without pairs as 0.
+    factors: log(1 + sum_n exp(s (cos_n + m)) * sum_p exp(-s cos_p)); `multi_similarity` [Wang et al., CVPR 2019,
+    arXiv:1904.06627], alpha 2. Multi-similarity counts images without pairs as 0.
     """
 
     def __init__(
@@ -35,6 +34,10 @@ class MetricPairs(Term):
         loss: Literal["circle", "multi_similarity", "cosface"] = "circle",
         scale: Positive | None = None,
         margin: NotNegative | None = None,
+        beta: Positive = 50.0,
+        base: float = 0.5,
+        mining: bool = True,
+        parts: list[Epochs] | None = None,
     ) -> None:
         """Keep the settings.
 
@@ -42,19 +45,24 @@ class MetricPairs(Term):
             loss: which of them.
             scale: of the cosines, by default the paper's; multi-similarity has none.
             margin: by default the paper's; multi-similarity has none.
+            beta: how sharply multi-similarity weighs negatives.
+            base: cosine about which it weighs pairs: .5 as in the paper's code, 1 in its text.
+            mining: whether it takes only the pairs that its miner leaves, epsilon .1.
+            parts: of a branched network, that are compared; all without.
 
         Raises:
             ValueError: scale or margin for multi-similarity.
         """
         super().__init__()
         self.scale, self.margin = scale_and_margin(loss, KNOWN, scale=scale, margin=margin)
-        self.loss = loss
+        self.loss, self.mining, self.parts = loss, mining, parts
         self._circle = CircleLoss(m=self.margin, gamma=self.scale)
-        self._multi_similarity, self._miner = MultiSimilarityLoss(alpha=2, beta=50, base=0.5), MultiSimilarityMiner(0.1)
+        self._multi_similarity = MultiSimilarityLoss(alpha=2, beta=beta, base=base)
+        self._miner = MultiSimilarityMiner(0.1)
 
     def forward(self, batch: Batch) -> Float32[Tensor, ""]:
         """Return the mean loss."""
-        pooled = batch.first.pooled
+        pooled = batch.first.of(self.parts).pooled
         labels = on_device(pooled, batch.labels)
         with torch.autocast(pooled.device.type, enabled=False):
             return torch.stack([self._part(part, labels) for part in pooled.float().unbind(1)]).mean()
@@ -63,7 +71,8 @@ class MetricPairs(Term):
         if self.loss == "circle":
             return self._circle(features, labels)
         if self.loss == "multi_similarity":
-            return self._multi_similarity(features, labels, self._miner(features, labels))
+            pairs = self._miner(features, labels) if self.mining else None
+            return self._multi_similarity(features, labels, pairs)
         return cosface_pairs(features, labels, scale=self.scale, margin=self.margin)
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 from reidlib.batches.residence import on_device
 from reidlib.losses.softmax import soft_cross_entropy
 from reidlib.losses.term import Batch, Term
+from reidlib.models.embedder import Features
 from reidlib.settings import NotNegative
 
 Distances = Float32[Tensor, "parts anchors b"]
@@ -18,7 +19,7 @@ Pairs = Bool[Tensor, "anchors b"]
 
 
 class Triplet(Term):
-    """Hinge or softplus of the distance to positives minus that to negatives, Euclidean, before the neck.
+    """Hinge or softplus of the distance to positives minus that to negatives, Euclidean, before the neck or after it.
 
     `hard` takes the farthest positive and the nearest negative of the batch [Hermans et al., 2017, arXiv:1703.07737].
     `weighted` takes means over all, weighted by the softmax of the distances to positives and of the negated distances
@@ -34,6 +35,7 @@ class Triplet(Term):
         mining: Literal["hard", "weighted"] = "hard",
         soft: bool = False,
         distillation: NotNegative = 0.0,
+        after_neck: bool = False,
     ) -> None:
         """Keep the settings.
 
@@ -44,6 +46,7 @@ class Triplet(Term):
             distillation: weight of the soft cross-entropy of a second view towards the first, over the two distances
                 of the second view's hardest triplets [Ge et al., ICLR 2020, arXiv:2001.01526], as IIDS has it
                 [Xuan & Zhang, TPAMI 2022].
+            after_neck: which features are compared.
         """
         super().__init__()
         self.margin, self.mining, self.soft, self.distillation = (
@@ -52,6 +55,7 @@ class Triplet(Term):
             soft or mining == "weighted",
             distillation,
         )
+        self.after_neck = after_neck
         self.views = 2 if distillation else 1
 
     def forward(self, batch: Batch) -> Float32[Tensor, ""]:
@@ -59,7 +63,7 @@ class Triplet(Term):
         same = batch.labels[:, None] == batch.labels
         others = same & ~np.eye(len(same), dtype=bool)
         anchors = np.flatnonzero(others.any(axis=1) & ~same.all(axis=1))
-        pooled = batch.first.pooled
+        pooled = self._compared(batch.first)
         if not len(anchors):
             return pooled.float().sum() * 0
         rows, positive, negative = (on_device(pooled, values) for values in (anchors, others[anchors], ~same[anchors]))
@@ -68,11 +72,14 @@ class Triplet(Term):
         loss = (functional.softplus(far - near) if self.soft else (far - near + self.margin).relu()).mean()
         if self.distillation:
             assert batch.second is not None
-            second = _distances(batch.second.pooled)[:, rows]
+            second = _distances(self._compared(batch.second))[:, rows]
             hardest = _hardest(second, positive, negative)
             chosen, taught = (distances.gather(2, hardest).flatten(0, 1) for distances in (second, first))
             loss = loss + self.distillation * soft_cross_entropy(chosen, taught)
         return loss
+
+    def _compared(self, features: Features) -> Float[Tensor, "b parts d"]:
+        return features.necked if self.after_neck else features.pooled
 
 
 def _distances(pooled: Float[Tensor, "b parts d"]) -> Float32[Tensor, "parts b b"]:

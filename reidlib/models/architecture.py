@@ -42,7 +42,7 @@ class Architecture:
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     normalisation: Literal["batch", "aibn"] = "batch"
     attention: str | None = None
-    attention_after: str = ""
+    attention_after: str | list[str] = ""
     attention_settings: Mapping[str, Any] | None = None
     camera_norm_after: str | Sequence[str] | None = None
     camera_norm_by: Literal["image", "batch"] = "image"

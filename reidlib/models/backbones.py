@@ -48,6 +48,8 @@ BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
     "osnet_ain_x0_25": partial(osnet, width=0.25, adaptive=True),
     "lightmbn": LightMBN,
     "lightmbn_x0_25": partial(LightMBN, width=0.25),
+    "lightmbn_averages": partial(LightMBN, averages=True),
+    "lightmbn_averages_x0_25": partial(LightMBN, width=0.25, averages=True),
     "gam": gam,
     "gam_half": partial(gam, half=True),
 }

@@ -1,5 +1,6 @@
 """The network of every stage: backbone, pooling, BN neck, unit norm; and the file it is kept in."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +48,18 @@ class Features(NamedTuple):
         Embeddings; before the neck the vectors as they are, as published codes add them there.
         """
         return self.pooled.flatten(1) if self.before_neck else self.embeddings
+
+    def of(self, parts: Sequence[int] | None) -> "Features":
+        """Return the features of some parts, in this order; of all where None.
+
+        Raises:
+            ValueError: a part that there is not.
+        """
+        if parts is None:
+            return self
+        if not all(0 <= part < self.pooled.shape[1] for part in parts):
+            raise ValueError(f"parts: expected some of 0..{self.pooled.shape[1] - 1}, found {list(parts)}")
+        return self._replace(pooled=self.pooled[:, list(parts)], necked=self.necked[:, list(parts)])
 
 
 class Embedder(nn.Module):

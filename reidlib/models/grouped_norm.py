@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, distributed, nn
-from torch.nn import functional
+
+from reidlib.models.norm_in_groups import normalise_groups
 
 
 class _Ranks:
@@ -108,18 +109,9 @@ class GroupedBatchNorm(nn.modules.batchnorm._BatchNorm):
             return self._normalise_together(features, group // len(features))
         if self.ranks.size == 1 and len(features) <= self.group:
             return super().forward(features)
-        means: list[Tensor] = []
-        variances: list[Tensor] = []
-        parts: list[Tensor] = []
-        for part in torch.split(features, group):
-            mean, variance = torch.zeros_like(self.running_mean), torch.ones_like(self.running_var)
-            normalised = functional.batch_norm(  # momentum 1: the group's own statistics
-                part, mean, variance, self.weight, self.bias, training=True, momentum=1.0, eps=self.eps
-            )
-            for kept, value in ((means, mean), (variances, variance), (parts, normalised)):
-                kept.append(value)
-        self._advance(torch.stack(means).mean(dim=0), torch.stack(variances).mean(dim=0))
-        return torch.cat(parts)
+        found = normalise_groups(features, self.weight, self.bias, group=group, eps=self.eps)
+        self._advance(found.means.mean(dim=0), found.variances.mean(dim=0))
+        return found.normalised
 
     def _group_of(self, part: int) -> int:
         """Return how many samples share statistics, where each process holds `part` samples of the batch."""

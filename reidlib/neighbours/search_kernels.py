@@ -45,8 +45,11 @@ def at_least(scores, threshold):
 @njit(cache=True, nogil=True)
 def bound(scores, wanted):
     """A value that at least `wanted` of the scores reach, near the wanted-th best: bisected, not sorted for."""
-    low = scores.min()
-    high = scores.max()
+    low = scores[0]
+    high = scores[0]
+    for c in range(1, scores.shape[0]):
+        low = scores[c] if scores[c] < low else low
+        high = scores[c] if scores[c] > high else high
     for _ in range(BISECTIONS):
         middle = (low + high) / np.float32(2)
         if at_least(scores, middle) >= wanted:
@@ -223,7 +226,7 @@ def settle(queries, embeddings, offset, start, stop, state, wanted, similarities
         if thresholds[i] != np.inf and counts[i] > wanted:
             prune(thresholds, counts, scores, columns, margins, i, wanted)
         everything = thresholds[i] == np.inf
-        filled = 0
+        filled = np.int64(0)  # not the literal, which `insert` would be compiled for once more
         first = 1 if offset >= 0 else 0
         if offset >= 0:
             similarities[i, 0] = dot(queries[i], queries[i])

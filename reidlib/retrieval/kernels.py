@@ -6,7 +6,7 @@ a stable sort by decreasing score. The rank of a positive is the number of kept 
 # mypy: allow-untyped-defs, allow-untyped-calls
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 BLOCK = 2048  # columns counted at a time: 8 KiB, so that every positive meets its block in the first-level cache
 
@@ -38,7 +38,7 @@ def _not_a_number(scores):
     return count
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _count_outranking(scores, positives, outranking):
     """Adds to `outranking[p]` the items of the row that outrank positive p; positives come worst first.
 
@@ -58,49 +58,62 @@ def _count_outranking(scores, positives, outranking):
             outranking[p] += count
 
 
-@njit(cache=True)
-def _worst_first(scores, columns):
-    """Orders gallery columns (increasing on entry) from the lowest ranked to the highest."""
-    reverse = columns[::-1].copy()  # a stable sort by increasing score keeps the later column first: it ranks lower
-    return reverse[np.argsort(scores[reverse], kind="mergesort")]
+@njit(cache=True, nogil=True)
+def _insert_worst_first(scores, positives, filled, column):
+    """Puts a column, larger than those before it, to its place in order: lowest score first, of equal ones the later.
+
+    By insertion, which compiles in a fraction of the time that numba's sort takes; rows have few positives.
+    """
+    p = filled
+    while p > 0 and scores[positives[p - 1]] >= scores[column]:
+        positives[p] = positives[p - 1]
+        p -= 1
+    positives[p] = column
 
 
-@njit(cache=True)
-def _score_query(row, group, same_camera, result):
+@njit(cache=True, nogil=True)
+def _score_query(row, group, camera, gallery_cameras, result):
     """Writes the three values of one query to `result`, as `score_queries` describes them."""
-    positives = _worst_first(row, group[~same_camera])
-    outranking = np.zeros(positives.size, np.int64)
+    room = np.empty(group.size, np.int64)
+    found = np.int64(0)  # not the literal, which would be compiled for once more
+    for g in range(group.size):
+        if gallery_cameras[group[g]] != camera:
+            _insert_worst_first(row, room, found, group[g])
+            found += 1
+    if found == 0:
+        return
+    positives = room[:found]
+    outranking = np.zeros(found, np.int64)
     _count_outranking(row, positives, outranking)
-    for i in group[same_camera]:  # they were counted, and are ignored
-        for p in range(positives.size):
-            column = positives[p]
-            if row[i] > row[column] or (row[i] == row[column] and i < column):
-                outranking[p] -= 1
+    for g in range(group.size):
+        i = group[g]
+        if gallery_cameras[i] == camera:  # they were counted, and are ignored
+            for p in range(found):
+                column = positives[p]
+                if row[i] > row[column] or (row[i] == row[column] and i < column):
+                    outranking[p] -= 1
     precision = 0.0
-    for p in range(positives.size - 1, -1, -1):
-        precision += (positives.size - p) / (outranking[p] + 1)
-    result[0] = precision / positives.size
-    result[1] = positives.size / (outranking[0] + 1)
-    result[2] = outranking[-1] + 1
+    for p in range(found - 1, -1, -1):
+        precision += (found - p) / (outranking[p] + 1)
+    result[0] = precision / found
+    result[1] = found / (outranking[0] + 1)
+    result[2] = outranking[found - 1] + 1
 
 
-@njit(cache=True, parallel=True)
-def score_queries(scores, members, first, last, query_cameras, gallery_cameras):
-    """Average precision, inverse negative penalty and best rank of each query of a tile.
+@njit(cache=True, nogil=True)
+def score_queries(scores, members, first, last, query_cameras, gallery_cameras, start, stop, result):
+    """Average precision, inverse negative penalty and best rank of the queries [start, stop) of a tile.
 
     The (q, n) scores are higher for better items; `members` are the gallery's columns grouped by identity, increasing
     within a group, and members[first:last] is the group of each query, empty where nothing can match.
 
-    Returns:
-        (q, 3) float64: average precision, inverse negative penalty, best rank; all 0 for a query without a match, NaN
-        for a query with a NaN among its scores.
+    `result`, (q, 3) float64 and 0 before, becomes: average precision, inverse negative penalty, best rank; all 0 for a
+    query without a match, NaN for a query with a NaN among its scores.
     """
-    result = np.zeros((scores.shape[0], 3), np.float64)
-    for q in prange(scores.shape[0]):
-        group = members[first[q] : last[q]]
-        same_camera = gallery_cameras[group] == query_cameras[q]
+    for q in range(start, stop):
         if _not_a_number(scores[q]) > 0:
-            result[q, :] = np.nan
-        elif same_camera.sum() < group.size:
-            _score_query(scores[q], group, same_camera, result[q])
-    return result
+            for value in range(3):
+                result[q, value] = np.nan
+        else:
+            group = members[first[q] : last[q]]
+            _score_query(scores[q], group, query_cameras[q], gallery_cameras, result[q])

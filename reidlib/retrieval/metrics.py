@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int, Int64
 
+from reidlib.neighbours.blocks import each_block
 from reidlib.neighbours.rows import unit_rows
 from reidlib.progress import progress
 from reidlib.retrieval.kernels import score_queries
 
 TILE_BYTES = 128 * 2**20  # scores held at a time; a tile of fewer rows would read the gallery too often
+QUERIES = 16  # scored at a time by one thread
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def evaluate(
             expected = f"float32 scores of shape {(rows, gallery_identities.size)}"
             raise ValueError(f"evaluate: expected {expected} for queries {part}, found {tile.dtype} of {tile.shape}")
         scores = tile if kept.size == gallery_identities.size else np.take(tile, kept, axis=1)
-        values[part] = score_queries(
+        values[part] = _score_tile(
             np.require(scores, requirements=["C", "W"]),
             members,
             first[part],
@@ -124,6 +126,13 @@ def evaluate(
             f"evaluate: expected scores once for every query, found them {seen[row]} times for query {row}"
         )
     return _summary(values, max_rank=max_rank)
+
+
+def _score_tile(scores: Float32[np.ndarray, "rows n"], *facts: Int[np.ndarray, "_"]) -> Float64[np.ndarray, "rows 3"]:
+    """The three values of each query of a tile, as `kernels.score_queries` describes them and takes the facts."""
+    result = np.zeros((len(scores), 3))
+    each_block(lambda start, stop: score_queries(scores, *facts, start, stop, result), len(scores), size=QUERIES)
+    return result
 
 
 def ranked_list(

@@ -24,7 +24,7 @@ from reidlib.training.distributed import ALONE, World
 from reidlib.training.plan import Phase, Settings
 from reidlib.training.precision import compile_network
 from reidlib.training.state import History, State
-from reidlib.training.views import Drawn, forward, watched
+from reidlib.training.views import Drawn, forward
 
 SMALLEST_VARIANCE = 1e-6
 
@@ -79,6 +79,7 @@ def train(
             regroup(model, group=state.settings.batch_norm_group or model.architecture.batch_norm_group)
             seen, labelled = 0, perf_counter()
             model.train()
+            state.freeze()
             for drawn in draw_batches(state, source, cameras):
                 step(state, network, drawn)
                 state.iteration += 1
@@ -90,6 +91,8 @@ def train(
                 left = (settings.epochs - state.epoch) * (perf_counter() - start)
                 speed = seen / (perf_counter() - labelled)
                 print(_line(curve, of=settings.epochs, images_per_second=speed, seconds_left=left), flush=True)
+    if state.average:
+        model.load_state_dict(state.average)
     model.eval()
     return state.history
 
@@ -158,7 +161,6 @@ def draw_batches(state: State, source: Images, cameras: Integer[np.ndarray, "n"]
 
 def step(state: State, network: nn.Module, drawn: Drawn) -> None:
     """Take one batch, of which this process embeds its part; nothing here waits for the device."""
-    optimiser, clip_norm = state.optimiser, state.settings.clip_norm
     generator = np.random.default_rng((state.settings.seed, state.epoch, state.iteration + 1))
     torch.manual_seed(int(generator.integers(2**62)) + state.world.rank)
     views = [forward(state, network, drawn, number, generator) for number in range(state.loss.views)]
@@ -172,15 +174,7 @@ def step(state: State, network: nn.Module, drawn: Drawn) -> None:
         generator=generator,
     )
     loss = state.loss(batch)
-    optimiser.zero_grad()
-    looked_at = [watched(view.necked) for view in views]
-    torch.autograd.backward(loss)
-    if not any(looked_at):  # several processes would give it zeros, which the optimiser takes for a gradient
-        for parameter in state.model.neck.parameters():
-            parameter.grad = None
-    if clip_norm is not None:
-        nn.utils.clip_grad_norm_([weight for group in optimiser.param_groups for weight in group["params"]], clip_norm)
-    optimiser.step()
+    state.descend(loss, [view.necked for view in views])
     first = views[0]._replace(pooled=views[0].pooled.detach(), necked=views[0].necked.detach())
     state.loss.update(replace(batch, first=first))
     state.values[state.iteration] = loss.detach()
@@ -209,8 +203,11 @@ def _network(state: State, images: UInt8[np.ndarray, "n h w 3"]) -> nn.Module:
 def _look_around(state: State, checkpoints: Checkpoints, stop: Callable[[], signal.Signals | None]) -> None:
     """Now and then: read the losses, save the state, and leave where the run is asked to stop.
 
-    Several processes ask each other only when the losses are read, since each question makes them wait.
+    Several processes ask each other only when the losses are read, since each question makes them wait. The state is
+    saved and left between steps of the optimiser only, not between the batches of one.
     """
+    if not state.settings.ends_step(state.iteration - 1, of=state.iterations):
+        return
     look = state.iteration % state.settings.compute.log_every == 0 or state.iteration == state.iterations
     asked = (look or state.world.size == 1) and state.world.any_of(stop() is not None)
     due = checkpoints.due()

@@ -156,7 +156,7 @@ def read_across(
     inside = LocalLabelling(**arguments(params["cluster"], of=LocalLabelling, where="cluster"))
     local_label = LocalLabeller(first=local, cameras=cameras, labelling=inside, seed=settings.seed)
     own, local_batches, _ = read_plan(params, "train_intra")
-    own = replace(own, epochs=settings.epochs)
+    own = replace(own, epochs=settings.epochs, ema=settings.ema)
     turns: dict[str, Any] = {"keeps_labels": rounds.labels == "turn", "renews": rounds.renew}
     phases = [
         Phase(label=local_label, local=True, in_a_row=rounds.intra_epochs, settings=own, **turns, **local_batches),

@@ -49,7 +49,8 @@ class Settings:
         epochs: times that labels are made anew.
         iterations: batches per epoch; "pass": as many as go once over the images that have a cluster
             (`reidlib.batches.sampling.batches_of_a_pass`).
-        optimiser: adam (weight decay as L2, as the published codes), adamw, or sgd with momentum .9.
+        optimiser: adam (weight decay as L2, as the published codes), adamw, sgd with momentum .9, or nesterov (the same
+            with Nesterov's momentum).
         learning_rate: at its highest.
         backbone_rate: factor on it for the backbone.
         weight_decay: of the optimiser.
@@ -58,7 +59,16 @@ class Settings:
         decay_at: epochs (from 0) from each of which on the rate is multiplied by `decay_factor`.
         decay_factor: 0..1.
         cosine: whether the rate falls after the warm-up along half a cosine [Loshchilov & Hutter, ICLR 2017,
-            arXiv:1608.03983], to 0 at the end.
+            arXiv:1608.03983], towards the epoch after the last.
+        cosine_from: the epoch from which on it does, if that is later than the warm-up's end.
+        cosine_to: the share of it that it falls to.
+        frozen: parts of the network, by the paths of their modules, that are not trained in so many first epochs, or
+            never; their batch norms then work as in evaluation.
+        accumulate: batches of which a step takes the mean gradient; memories follow every batch. The last step of an
+            epoch may have fewer.
+        decay_norms: whether the weight decay also concerns what is a vector: biases and the scales of norms.
+        ema: share of itself that a running mean of all weights and buffers keeps at a step; it is what training leaves.
+            None for the weights themselves. Labels and losses are those of the weights themselves either way.
         clip_norm: largest norm of the gradient; None for any.
         label_flip: whether labels are made from embeddings averaged with the mirror images'.
         label_styles: whether they are made from embeddings summed over all cameras' styles, of a network with a camera
@@ -72,7 +82,7 @@ class Settings:
 
     epochs: Epochs
     iterations: Count | Literal["pass"]
-    optimiser: Literal["adam", "adamw", "sgd"]
+    optimiser: Literal["adam", "adamw", "sgd", "nesterov"]
     learning_rate: Positive
     backbone_rate: NotNegative
     weight_decay: NotNegative
@@ -88,15 +98,31 @@ class Settings:
     seed: Seed
     label_styles: bool = False
     batch_norm_group: Annotated[int, Field(ge=2)] | None = None
+    cosine_from: Epochs = 0
+    cosine_to: Share = 0.0
+    frozen: Mapping[str, Epochs | Literal["always"]] | None = None
+    accumulate: Count = 1
+    decay_norms: bool = True
+    ema: Share | None = None
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch (from 0)."""
         share = self.decay_factor ** sum(epoch >= first for first in self.decay_at)
         if epoch < self.warm_up:
             share *= self.warm_up_from + (1 - self.warm_up_from) * epoch / self.warm_up
-        elif self.cosine:
-            share *= (1 + math.cos(math.pi * (epoch - self.warm_up) / max(self.epochs - self.warm_up, 1))) / 2
+        elif self.cosine and epoch >= self.cosine_from:
+            start = max(self.warm_up, self.cosine_from)
+            fallen = (1 + math.cos(math.pi * (epoch - start) / max(self.epochs - start, 1))) / 2
+            share *= self.cosine_to + (1 - self.cosine_to) * fallen
         return float(self.learning_rate * share)
+
+    def frozen_in(self, epoch: int) -> list[str]:
+        """Return the parts of the network that are not trained in an epoch (from 0)."""
+        return [path for path, epochs in (self.frozen or {}).items() if epochs == "always" or epoch < epochs]
+
+    def ends_step(self, iteration: int, *, of: int) -> bool:
+        """Return whether the optimiser takes its step after a batch (from 0) of an epoch of so many."""
+        return (iteration + 1) % self.accumulate == 0 or iteration + 1 == of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Where a training run stands: all that changes while it trains, and that a checkpoint holds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,14 +15,9 @@ from reidlib.losses.total import TotalLoss
 from reidlib.models.embedder import Embedder
 from reidlib.training.checkpoint import Checkpoints, unpack
 from reidlib.training.distributed import World
+from reidlib.training.optimiser import load_optimiser, new_optimiser, parameter_groups, watched
 from reidlib.training.plan import Labels, Phase, Settings, begins_turn, turn
 from reidlib.training.precision import faster_precision
-
-OPTIMISERS: Mapping[str, Any] = {
-    "adam": lambda groups, **values: torch.optim.Adam(groups, fused=True, **values),
-    "adamw": lambda groups, **values: torch.optim.AdamW(groups, fused=True, **values),
-    "sgd": lambda groups, **values: torch.optim.SGD(groups, momentum=0.9, fused=True, **values),
-}
 
 OF_TRAINING = ("epoch", "loss", "learning_rate")  # of a curve; the rest are the labels' measures
 
@@ -43,6 +38,7 @@ class State:
         losses: by phase.
         optimiser: of the network and of the losses' own parameters.
         precision: of the network's passes, fp32 or bf16.
+        average: running means of the network's weights and buffers, by name; empty without `ema`.
         values: float32 (iterations,), the loss of each iteration of the epoch so far, on the device.
         history: of the epochs that have ended.
         warned: names of the signs that were warned of already.
@@ -59,16 +55,28 @@ class State:
         world: World,
         teacher: Float[np.ndarray, "n width"] | None = None,
     ) -> None:
-        """Begin at the first epoch; `teacher` holds embeddings of the images for the losses that learn from them."""
+        """Begin at the first epoch; `teacher` holds embeddings of the images for the losses that learn from them.
+
+        Raises:
+            ValueError: a frozen part that the network does not have.
+        """
         self.model, self.phases, self.world, self._settings = model, phases, world, settings
         self.epoch, self.iteration = 0, 0
         self.losses = [TotalLoss(phase.loss, teacher=teacher).to(world.device) for phase in phases]
         self.optimiser = self._new_optimiser()
         self.precision: str = settings.compute.precision
-        self.values = torch.zeros(0, device=world.device)
+        averaged = {} if settings.ema is None else model.state_dict()
+        self.average = {name: value.detach().clone() for name, value in averaged.items()}
+        self.values = torch.zeros(0 if settings.iterations == "pass" else settings.iterations, device=world.device)
         self.history = History()
         self.warned: set[str] = set()
         self.labels: PseudoLabels | None = None
+        parts = dict(model.named_modules())
+        unknown = [path for path in settings.frozen or {} if path not in parts]
+        if unknown:
+            raise ValueError(
+                f"frozen: expected parts of the network, as backbone or backbone.layer1; found {', '.join(unknown)}"
+            )
 
     def resume(self, checkpoints: Checkpoints) -> None:
         """Go on from the newest checkpoint, if there is one."""
@@ -131,18 +139,10 @@ class State:
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return what is trained, with the `factor` of its learning rate: backbone, the rest, each loss term's own."""
-        trained = {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
-        backbone = [parameter for name, parameter in trained.items() if name.startswith("backbone.")]
-        rest = [parameter for name, parameter in trained.items() if not name.startswith("backbone.")]
-        groups = [{"params": backbone, "factor": self.settings.backbone_rate}, {"params": rest, "factor": 1.0}]
-        return groups + [group for loss in self.losses for group in loss.parameter_groups()]
+        return parameter_groups(self.model, self.losses, self.settings)
 
     def _new_optimiser(self) -> torch.optim.Optimizer:
-        settings = self.settings
-        made: torch.optim.Optimizer = OPTIMISERS[settings.optimiser](
-            self.parameter_groups(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        return made
+        return new_optimiser(self.parameter_groups(), self.settings)
 
     def begin_turn(self) -> None:
         """Take another optimiser, and start the neck anew, where a turn begins that wants it."""
@@ -150,12 +150,9 @@ class State:
             return
         if self.phase.renews:
             self.model.neck.reset_parameters()
-        if self.phase.renews or self.settings.optimiser != self._settings_before().optimiser:
+        before = self.phases[turn(self.phases, max(self.epoch - 1, 0))].settings or self._settings
+        if self.phase.renews or self.settings.optimiser != before.optimiser:
             self.optimiser = self._new_optimiser()
-
-    def _settings_before(self) -> Settings:
-        """The settings of the epoch before the present one, whose optimiser is there when an epoch begins."""
-        return self.phases[turn(self.phases, max(self.epoch - 1, 0))].settings or self._settings
 
     def update_optimiser(self) -> None:
         """Let the optimiser train the parameters that there are now, at the epoch's rate, and forget others.
@@ -170,6 +167,41 @@ class State:
         alive = {id(parameter) for group in groups for parameter in group["params"]}
         for parameter in [old for old in self.optimiser.state if id(old) not in alive]:
             del self.optimiser.state[parameter]
+
+    def freeze(self) -> None:
+        """Put in evaluation mode what is frozen in the present epoch, of a network that is in training mode."""
+        for path in self.settings.frozen_in(self.epoch):
+            self.model.get_submodule(path).eval()
+
+    def descend(self, loss: Tensor, necked: Sequence[Tensor] = ()) -> None:
+        """Add the gradients of a batch's loss to those of its step, and take the step where the batch is its last.
+
+        Where no gradient came to the features after the neck (`necked`, of each view), the neck has none: several
+        processes would give it zeros, which the optimiser takes for a gradient and lets the weight decay follow.
+        """
+        settings, iteration, iterations = self.settings, self.iteration, len(self.values)
+        first = iteration - iteration % settings.accumulate
+        if iteration == first:
+            self.optimiser.zero_grad()
+        together = min(settings.accumulate, iterations - first)
+        looked_at = [watched(features) for features in necked]
+        torch.autograd.backward(loss / together if together > 1 else loss)
+        if necked and not any(looked_at):
+            for parameter in self.model.neck.parameters():
+                parameter.grad = None
+        if not settings.ends_step(iteration, of=iterations):
+            return
+        for path in settings.frozen_in(self.epoch):
+            for parameter in self.model.get_submodule(path).parameters():
+                parameter.grad = None  # which an optimiser passes over, its weight decay too
+        if settings.clip_norm is not None:
+            trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+            torch.nn.utils.clip_grad_norm_(trained, settings.clip_norm)
+        self.optimiser.step()
+        if settings.ema is not None:
+            for name, value in self.model.state_dict().items():
+                mean = self.average[name]
+                mean.lerp_(value, 1 - settings.ema) if mean.is_floating_point() else mean.copy_(value)
 
     def warn(self) -> None:
         """Say what the labels so far warn of, each sign once in a run."""
@@ -199,6 +231,7 @@ class State:
             "model": self.model.state_dict(),
             "losses": [loss.state_dict() for loss in self.losses],
             "optimiser": self.optimiser.state_dict(),
+            "average": self.average,
             "precision": self.precision,
             "values": self.values,
             "curves": self.history.curves,
@@ -211,23 +244,17 @@ class State:
     def load(self, content: dict[str, Any]) -> None:
         """Take over what `content` returned, bit for bit."""
         self.model.load_state_dict(content["model"])
+        for name, value in content["average"].items():
+            self.average[name].copy_(value)
         self.precision, self.epoch, self.iteration = content["precision"], content["epoch"], content["iteration"]
         for loss, saved in zip(self.losses, content["losses"], strict=True):
             loss.load(saved, self.world.device)
-        if content["labels"] is None and self.epoch:  # between two epochs: the optimiser is that of the one before
-            self.epoch -= 1
-            self.optimiser = self._new_optimiser()
-            self.update_optimiser()
-            self.epoch += 1
-        else:
-            self.optimiser = self._new_optimiser()
-            self.update_optimiser()
-        self.optimiser.load_state_dict(content["optimiser"])
-        for parameter, values in self.optimiser.state.items():
-            for name, value in values.items():
-                if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    # in the parameter's memory order, or a fused step takes other paths
-                    values[name] = torch.empty_like(parameter).copy_(value)
+        ended = int(content["labels"] is None and self.epoch > 0)
+        self.epoch -= ended  # between two epochs the optimiser is that of the one before
+        self.optimiser = self._new_optimiser()
+        self.update_optimiser()
+        self.epoch += ended
+        load_optimiser(self.optimiser, content["optimiser"])
         self.values = content["values"].to(self.world.device)
         self.history = History(content["curves"], [labels.numpy() for labels in content["history"]])
         if content["labels"] is not None:

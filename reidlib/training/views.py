@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from reidlib.batches.augment import apply, draw
 from reidlib.batches.residence import Images, on_device
@@ -55,11 +55,3 @@ def _styles(state: State, drawn: Drawn, view: int, generator: np.random.Generato
     source = cameras if state.phase.local else None  # across cameras nothing is learnt of one
     target = batch_conversions(source, len(cameras), architecture.cameras, generator) if view else None
     return source, target
-
-
-def watched(features: Tensor) -> list[bool]:
-    """Return a list that is empty until a gradient comes to the features."""
-    came: list[bool] = []
-    if features.requires_grad:
-        features.register_hook(lambda _: came.append(True))  # type: ignore[no-untyped-call]
-    return came

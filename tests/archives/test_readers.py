@@ -1,5 +1,6 @@
 """Readers: names inside an archive -> splits, cameras, frames, identities."""
 
+import math
 import re
 import string
 
@@ -399,7 +400,9 @@ def test_folder_lists_that_are_not_read_are_named_where_no_identity_is_known() -
     )
     assert known.notes == []
     tracks = READERS["folder"]([contents("a/t/1.jpg", "b/1.jpg", texts={"identities.csv": "path,identity\nb/1.jpg,1"})])
-    assert tracks.notes == ["folders inside a camera's are kept as tracklets, which no recipe uses yet"]
+    assert tracks.notes == [
+        "folders inside a camera's are kept as tracklets: whom a tracker followed there, not people by their names"
+    ]
 
 
 IDENTITIES = ["a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg"]
@@ -604,3 +607,71 @@ def test_unusual_counts_are_told_with_both_numbers() -> None:
     warn_of_unusual_counts("cuhk03_detected", listing(*PUBLISHED["cuhk03"][1]))
     warn_of_unusual_counts("synthetic", listing(1, 2, 3))
     warn_of_unusual_counts("folder", listing(1, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("reader", "folders", "example", "sequence", "time"),
+    [
+        ("market1501", MARKET, "0002_c1s3_000450_03.jpg", 3, 18.0),  # 25 frames a second
+        ("dukemtmc", MARKET, "0002_c8_f0044160.jpg", -1, 736.0),  # 60
+        ("veri776", VERI, "0001_c020_00016450_0.jpg", -1, 658.0),  # 25
+        ("market_names", MARKET, "0012_c17s4_000451_03.jpg", 4, None),  # who knows at what rate
+        ("market_names", MARKET, "12_c8_12-30.5.png", -1, None),
+        ("synthetic", MARKET, "0012_c17s1_000451_03.jpg", -1, None),
+        ("msmt17", MARKET, "0000_c15_0012.jpg", -1, None),
+        ("personx", MARKET, "0001_c3s1_07.jpg", -1, None),
+    ],
+)
+def test_sequences_and_times_of_named_layouts(reader, folders, example, sequence, time) -> None:
+    found = read(reader, *(f"{folder}/{example}" for folder in folders))
+    for entry in found.values():
+        assert entry.sequence == sequence and entry.tracklet == -1
+        assert entry.time_seconds == time if time is not None else math.isnan(entry.time_seconds)
+
+
+def test_sequences_of_msmt17_are_parts_of_days() -> None:
+    stems = {"0000_000_01_0303morning_0008_0": (3030, 8), "0000_001_01_0303noon_0011_1": (3031, 11),
+             "0000_002_02_1231afternoon_0008_0": (12312, 8),
+             "0000_003_02_later_7": (-1, 7), "0000_004_02": (-1, -1),
+             }  # fmt: skip
+    lines = "".join(f"0000/{stem}.jpg 0\n" for stem in stems)
+    texts = {"list_train.txt": lines, "list_val.txt": "", "list_query.txt": "", "list_gallery.txt": ""}
+    found = read("msmt17", *(f"train/0000/{stem}.jpg" for stem in stems), "test/0000/x.jpg", texts=texts)
+    assert [(entry.sequence, entry.frame) for entry in found.values()] == list(stems.values())
+
+
+def test_folder_times_of_names_and_of_a_list() -> None:
+    texts = {
+        "shop/times.csv": "path,time,tracklet\nb/4.jpg,1970-01-01T00:01,\n./shop/b/5.jpg,, 9\na/7/2_t3.5s.jpg,4,x\n"
+    }
+    names = ("a/7/1_t2.040s.jpg", "a/7/2_t3.5s.jpg", "a/7/3.jpg", "b/4.jpg", "b/5.jpg", "b/6_t1s0.jpg", "b/7_t12s.jpg")
+    listing = READERS["folder"]([contents(*(f"shop/{name}" for name in names), texts=texts)])
+    told = {
+        entry.name.removeprefix("shop/"): (
+            {-1: "", **listing.tracklets}[entry.tracklet],
+            entry.frame,
+            None if math.isnan(entry.time_seconds) else entry.time_seconds,
+        )
+        for entry in listing.entries
+    }
+    assert told == {
+        "a/7/1_t2.040s.jpg": ("7", 1, 2.04), "a/7/2_t3.5s.jpg": ("x", 2, 4.0), "a/7/3.jpg": ("7", 3, None),
+        "b/4.jpg": ("", 4, 60.0), "b/5.jpg": ("9", 5, None), "b/6_t1s0.jpg": ("", 0, None),
+        "b/7_t12s.jpg": ("", 7, 12.0),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("path,when\na/1.jpg,1\n", "the first line is 'path,when'; expected 'path,time' or 'path,time,tracklet'"),
+        ("path,time\na/1.jpg\n", "row 2 is 'a/1.jpg'; expected a path and a time"),
+        ("path,time\na/1.jpg,noon\n", "a/1.jpg: time: expected a number or a time like 2024-05-01T12:30:00, found"),
+        ("path,time\na/1.jpg,inf\n", "a/1.jpg: time 'inf' is not finite"),
+        ("path,time\na/1.jpg,1\na/1.jpg,2\n", "'a/1.jpg' has two times or tracklets, '1' and '2'"),
+        ("path,time\na/9.jpg,1\n", "1 of 1 paths are not in the archive: a/9.jpg; one that is: a/1.jpg"),
+    ],
+)  # fmt: skip
+def test_folder_times_that_mean_nothing_are_refused(table: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"times\.csv of archive\.zip: .*{re.escape(message)}"):
+        read("folder", "a/1.jpg", "b/2.jpg", texts={"times.csv": table})

@@ -20,7 +20,7 @@ from reidlib.archives.table import image_id, image_table
 from reidlib.archives.unpacking import find_archives, unpack
 from reidlib.images.identities import read_identities
 from reidlib.images.names import camera_names, read_names
-from reidlib.images.split import PIXELS_FILE, ROWS_FILE, SPLITS, Split, open_split
+from reidlib.images.split import PIXELS_FILE, ROWS, ROWS_FILE, SPLITS, TIMES, Split, open_split
 from reidlib.settings import arguments
 
 OPTIONS = {"height_px": 16, "width_px": 8, "on_bad_image": "error", "max_megapixels": 1.0, "workers": 2}
@@ -195,7 +195,7 @@ def test_what_was_read_is_printed_as_a_table(tmp_path: Path, make_image, make_zi
     ]
     notes = [" ".join(line) for line in lines[5:]]
     assert notes == [
-        "- folders inside a camera's are kept as tracklets, which no recipe uses yet",
+        "- folders inside a camera's are kept as tracklets: whom a tracker followed there, not people by their names",
         "- left out, no pictures (.txt 2, .mp4 1): home/me/door 2, home/me 1",
     ]
 
@@ -389,3 +389,20 @@ def test_no_warnings_on_a_clean_archive(tmp_path: Path, make_image, make_zip) ->
 def test_settings_that_mean_nothing_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         arguments({**OPTIONS, **change}, of=unpack, where="unzip", given=("reader",))
+
+
+def test_times_are_kept_where_some_are_known(tmp_path: Path, make_image, make_zip) -> None:
+    files = {f"{camera}/t/{n}.jpg": make_image(n) for camera in "ab" for n in range(3)}
+    make_zip(tmp_path / "without" / "raw" / "mine.zip", files)
+    make_zip(tmp_path / "with" / "raw" / "mine.zip", {**files, "times.csv": b"path,time\na/t/1.jpg,5\nb/t/2.jpg,0.5\n"})
+    for name in ("with", "without"):
+        unpacked(tmp_path / name, reader="folder")
+    plain, timed = (splits_of(tmp_path / name)["train"] for name in ("without", "with"))
+    assert list(plain.rows) == list(ROWS) and list(timed.rows) == [*ROWS, *TIMES]
+    assert timed.rows[list(ROWS)].equals(plain.rows)
+    known = dict(zip(timed.ids, timed.times.tolist(), strict=True))
+    expected = {image_id(b"a/t/1.jpg"): 5.0, image_id(b"b/t/2.jpg"): 0.5}
+    assert {image: time for image, time in known.items() if time == time} == expected
+    assert np.isnan(plain.times).all() and (timed.sequences == -1).all()
+    apart = open_split(tmp_path / "with" / "images" / "train", camera_labels=False)
+    assert np.isnan(apart.times).all() and (apart.tracklets == timed.tracklets).all()

@@ -13,7 +13,6 @@ from reidlib.gallery.rows import (
     rows_by_csv,
     rows_by_folders,
     rows_by_names,
-    seconds,
     tracklet_groups,
 )  # fmt: skip
 
@@ -30,6 +29,7 @@ def test_folders_are_cameras_and_tracklets(tmp_path):
     assert table["tracklet"].tolist() == ["", "", "7", "7/x"]
     assert table["time"].isna().all() and (table["identity"] == "").all()
     assert records(rows_by_folders([files[1]], files[1]))[0]["camera"] == ""
+    assert records(rows_by_folders([tmp_path / "door/7/000451_t18.040s.jpg"], tmp_path))[0]["time"] == 18.04
 
 
 def test_names_tell_by_a_pattern():
@@ -57,12 +57,6 @@ def test_a_table_tells(tmp_path):
         rows_by_csv(files, path)
     with pytest.raises(ValueError, match="cannot be read as CSV"):
         rows_by_csv(files, tmp_path / "nowhere.csv")
-
-
-def test_times_are_numbers_or_moments():
-    assert seconds(3) == 3 and np.isnan(seconds(None)) and np.isnan(seconds(""))
-    with pytest.raises(ValueError, match="expected a number or a time like"):
-        seconds("noon")
 
 
 def table():

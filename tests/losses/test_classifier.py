@@ -69,6 +69,40 @@ def test_equals_the_formulas(make_start, make_batch, head, smoothing, focal):
     assert found.item() == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("head", ["cosine", "arc", "circle"])
+def test_the_nearest_of_several_centres_counts(make_start, make_batch, head):
+    classifier = begun(make_start, head=head, centres=3, scale=5.0, margin=0.4)
+    means = begun(make_start, head=head).weight
+    assert classifier.weight.shape == (9, 8)
+    apart = (classifier.weight - means.repeat_interleave(3, dim=0)).detach()
+    assert apart.std().item() == pytest.approx(0.01, rel=0.3)
+    classifier.weight.data += random(9, 8, seed=2)
+    necked, expected = random(5, 2, 4, seed=5), 0.0
+    for image, label in enumerate(LABELS):
+        for part in range(2):
+            feature, weight = necked[image, part], classifier.weight.detach().view(3, 3, 2, 4)[:, :, part]
+            cosines = [max(float(feature @ w / feature.norm() / w.norm()) for w in of) for of in weight]
+            scores = [naive_score(head, cosine, c == label, 5.0, 0.4) for c, cosine in enumerate(cosines)]
+            expected += cross_entropy(scores, label, 0.1, 0.0) / 10
+    assert classifier(make_batch(necked, LABELS)).item() == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(ValueError, match="linear: expected one centre"):
+        Classifier(centres=2)
+
+
+@pytest.mark.parametrize("head", ["linear", "arc"])
+def test_some_parts_alone_are_classified(make_start, make_batch, head):
+    """As a network of these parts alone would be."""
+    some, alone = Classifier(head=head, parts=[2, 0]), begun(make_start, head=head)
+    some.begin(make_start(random(5, 12, seed=1), LABELS, CAMERAS))
+    some.weight.data = random(3, 12, seed=2)
+    alone.weight.data = some.weight.data.view(3, 3, 4)[:, [2, 0]].flatten(1)
+    necked = random(5, 3, 4, seed=5).requires_grad_()
+    loss = some(make_batch(necked, LABELS))
+    assert loss.item() == pytest.approx(alone(make_batch(necked[:, [2, 0]], LABELS)).item(), rel=1e-6)
+    loss.backward()
+    assert not necked.grad[:, 1].any() and necked.grad[:, 0].any()
+
+
 def test_arc_past_half_a_turn_goes_on_falling(make_start, make_batch):
     classifier = begun(make_start, 1, 2, head="arc", smoothing=0.0, scale=1.0, margin=0.5)
     classifier.weight.data = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])

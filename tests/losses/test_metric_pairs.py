@@ -42,13 +42,15 @@ def naive_cosface(features, labels, scale, margin):
     return sum(losses) / len(losses)
 
 
-def naive_multi_similarity(features, labels):
+def naive_multi_similarity(features, labels, *, beta=50, base=0.5, mining=True):
     total = 0.0
     for positive, negative in pairs(features, labels):
-        if positive and negative:
+        kept = positive, negative
+        if mining and positive and negative:
             kept = [p for p in positive if p - 0.1 < max(negative)], [n for n in negative if n + 0.1 > min(positive)]
-            total += math.log(1 + sum(math.exp(-2 * (p - 0.5)) for p in kept[0])) / 2
-            total += math.log(1 + sum(math.exp(50 * (n - 0.5)) for n in kept[1])) / 50
+        if not mining or (positive and negative):
+            total += math.log(1 + sum(math.exp(-2 * (p - base)) for p in kept[0])) / 2
+            total += math.log(1 + sum(math.exp(beta * (n - base)) for n in kept[1])) / beta
     return total / len(labels)
 
 
@@ -67,6 +69,17 @@ def test_equals_loops(make_batch, loss, parts):
     settings = {} if loss == "multi_similarity" else {"scale": 6.0, "margin": 0.3}
     found = MetricPairs(loss=loss, **settings)(make_batch(Features(pooled, pooled * 0), LABELS))
     assert found.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_multi_similarity_of_all_pairs_with_other_constants_of_some_parts(make_batch):
+    pooled = random(7, 3, 5)
+    term = MetricPairs(loss="multi_similarity", beta=40.0, base=0.7, mining=False, parts=[2, 0])
+    expected = sum(
+        naive_multi_similarity(pooled[:, part].double(), LABELS, beta=40, base=0.7, mining=False) for part in (0, 2)
+    )
+    assert term(make_batch(pooled, LABELS)).item() == pytest.approx(expected / 2, rel=1e-4)
+    with pytest.raises(ValueError, match=r"parts: expected some of 0\.\.2, found \[3\]"):
+        MetricPairs(parts=[3])(make_batch(pooled, LABELS))
 
 
 @pytest.mark.parametrize("loss", ["circle", "cosface", "multi_similarity"])

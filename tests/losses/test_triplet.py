@@ -50,6 +50,14 @@ def test_equals_loops(make_batch, mining, soft, parts):
     assert found.item() == pytest.approx(expected / parts, rel=1e-5)
 
 
+def test_features_after_the_neck_may_be_compared(make_batch):
+    pooled, necked = random(7, 2, 5), random(7, 2, 5, seed=1)
+    batch = make_batch(Features(pooled, necked), LABELS, second=Features(pooled * 2, necked * 3))
+    swapped = make_batch(Features(necked, pooled), LABELS, second=Features(necked * 3, pooled * 2))
+    settings = {"soft": True, "distillation": 0.5}
+    assert Triplet(after_neck=True, **settings)(batch) == Triplet(**settings)(swapped) != Triplet(**settings)(batch)
+
+
 def test_hard_equals_pytorch_metric_learning(make_batch):
     features, labels = random(32, 8), torch.arange(4).repeat(8)
     euclidean = LpDistance(normalize_embeddings=False)

@@ -93,7 +93,9 @@ def test_rows_longer_than_a_block_and_many_positives(levels):
 def test_positives_are_ordered_from_the_worst_to_the_best():
     rng = np.random.default_rng(5)
     scores = rng.integers(0, 30, 5000).astype(np.float32)
-    positives = kernels._worst_first(scores, np.sort(rng.choice(5000, 40, replace=False)))
+    positives = np.empty(40, np.int64)
+    for filled, column in enumerate(np.sort(rng.choice(5000, 40, replace=False))):
+        kernels._insert_worst_first(scores, positives, filled, column)
     keys = list(zip(scores[positives], -positives, strict=True))
     assert keys == sorted(keys)
 

@@ -20,6 +20,7 @@ CASES = [(4, "across"), (8, "across"), (16, "across"), (64, "across"), (8, "with
 
 BEGIN = """
 import pickle, sys
+from dataclasses import replace
 import numpy as np
 import torch
 from reidlib.labels.global_labelling import GlobalLabelling
@@ -63,6 +64,7 @@ def train(group, kind, world):
     memories.clear()
     loss = {"cluster_memory": {}}
     if kind == "several":
+        settings = replace(settings, accumulate=2, ema=0.5, frozen={"backbone.layer1": 1}, decay_norms=False)
         loss |= {"triplet": {"distillation": 1.0}, "classifier": {}, "instance": {}, "camera_adversary": {}}
     if kind == "inside":
         loss = {"camera_classifiers": {}}

@@ -1,6 +1,7 @@
 """An interrupted and resumed run against an uninterrupted one: equal to the last bit."""
 
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,11 +34,11 @@ def label_by_embeddings(cameras):
     return label
 
 
-def run(crops, checkpoints, *, loss=BATCHES["loss"]):
+def run(crops, checkpoints, *, loss=BATCHES["loss"], settings=SETTINGS):
     images, cameras, _ = crops
     model = new_embedder(SMALL, seed=0).eval()  # as a stage loads it
     phases = [Phase(label=label_by_embeddings(cameras), local=True, **BATCHES | {"loss": loss})]
-    history = train(model, images, cameras, phases=phases, settings=SETTINGS, checkpoints=checkpoints)
+    history = train(model, images, cameras, phases=phases, settings=settings, checkpoints=checkpoints)
     return model.state_dict(), history
 
 
@@ -117,6 +118,27 @@ def test_rings_with_their_positions_and_trained_parameters_of_terms_survive(crop
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     assert resumed.curves == history.curves
     assert all(torch.equal(state[name], value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("at", [3, 6])
+def test_frozen_parts_running_means_and_steps_of_several_batches_survive(crops, tmp_path, monkeypatch, at):
+    """Interrupted inside a step, which is then taken whole, and in the epoch after the frozen one."""
+    settings = replace(SETTINGS, accumulate=2, ema=0.9, frozen={"backbone.layer2": 1}, decay_norms=False)
+    expected, whole = run(crops, None, settings=settings)
+    step, steps = loop.step, [0]
+
+    def stopped(*arguments, **keywords):
+        step(*arguments, **keywords)
+        steps[0] += 1
+        if steps[0] == at:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+        patched.setattr(loop, "step", stopped)
+        run(crops, Checkpoints(tmp_path), settings=settings)
+    assert steps[0] == at + at % 2
+    state, history = run(crops, Checkpoints(tmp_path), settings=settings)
+    assert history.curves == whole.curves and all(torch.equal(state[name], value) for name, value in expected.items())
 
 
 def test_cameras_that_were_trained_are_not_trained_again(crops, tmp_path, monkeypatch):
