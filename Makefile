@@ -2,10 +2,21 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3.11
 
-.PHONY: demo test check doctor torture lock
+LOOK := .scratch/look
+
+.PHONY: demo look test check doctor torture lock
 demo: .venv/installed ## render the synthetic set, run the pipeline on it, print what it measured
 	dvc repro
 	@python -m reidlib show
+
+look: .venv/installed ## the demo's test pictures as a gallery to search in the browser (or the address, without a display)
+	@test -f data/synthetic/model/model.safetensors || { echo "no data/synthetic/model: run 'make demo' first" >&2; exit 1; }
+	rm -rf $(LOOK)
+	python -m zipfile -e data/synthetic/raw/synthetic.zip $(LOOK)
+	python -m reidlib index $(LOOK)/bounding_box_test/0* --gallery $(LOOK)/gallery --model data/synthetic/model/model.safetensors \
+		--names '/(?=(?P<tracklet>0*[1-9]\d*_c\ds\d)?)(?P<identity>\d+)_c(?P<camera>\d)s\d_(?P<time>\d+)'
+	@echo "pictures to drop on the page: $(LOOK)/query"
+	python -m reidlib serve $(LOOK)/gallery --open
 
 test: .venv/installed ## pass the tests; at least 90 % of the library's lines are run by them
 	OMP_NUM_THREADS=1 pytest --cov -n 2 --dist worksteal

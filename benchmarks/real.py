@@ -69,6 +69,8 @@ SETS: Mapping[str, Mapping[str, Any]] = {
             # 7 of the 351 other pictures of a camera, and 15 of the 703 of both, show the same person.
             "dataset.local_quantile": 0.02,
             "dataset.global_quantile": 0.02,
+            # As many images to a cluster as the published 1,200 are of Market-1501's 12,936.
+            "dataset.global_clusters": 65,
         },
     },
     "vehicles": {
@@ -86,10 +88,16 @@ SETS: Mapping[str, Mapping[str, Any]] = {
             # Inside a camera no two pictures are of one vehicle. Single images are outliers to the pipeline, and all of
             # them are refused, so what trains inside cameras learns from false pairs: as few as there can be.
             "cluster.method.images_per_cluster": 2,
+            "dataset.global_clusters": 283,  # two to a cluster
         },
     },
     # Blocks of dates as cameras: how often a cow is taken in each is not known without identities, so nothing is set.
-    "holstein": {"archive": "holstein_market.zip", "cameras": 6, "images_per_cluster": 4, "values": {}},
+    "holstein": {
+        "archive": "holstein_market.zip",
+        "cameras": 6,
+        "images_per_cluster": 4,
+        "values": {"dataset.global_clusters": 170},
+    },
 }
 # What iids adds to a ResNet's stages: its instance norms have no place here, its camera norm stands at the same stride.
 INVERTED = {"model.normalisation": "batch", "model.camera_norm_after": "blocks.1"}
@@ -129,10 +137,11 @@ COLUMNS = {
 PERCENT = ("inter_outlier_share", "inter_camera_span")  # shares in the file
 
 
-def schedule(steps: int, recipe: Mapping[str, Any]) -> dict[str, Any]:
+def schedule(steps: int, recipe: Mapping[str, Any], *, cameras: int = 1) -> dict[str, Any]:
     """Return epochs and iterations of the stages that train, by their keys, which make `steps` in all.
 
-    The rate falls where it falls in the recipe: after the same share of the epochs.
+    Networks of one camera each share the steps inside cameras. The rate falls where it falls in the recipe: after the
+    same share of the epochs.
 
     Raises:
         ValueError: where they cannot.
@@ -142,6 +151,9 @@ def schedule(steps: int, recipe: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for stage, share, most in (("train_intra", inside, 4), ("train_inter", across, 10 if inside else 12)):
         epochs = min(most, share)
+        if stage == "train_intra" and recipe[stage]["sharing"] == "per_camera":
+            share = share // cameras
+            epochs = max(divisor for divisor in range(1, most + 1) if share % divisor == 0)
         if share and share % epochs:
             raise ValueError(f"--steps {steps}: {stage} cannot share {share} among {epochs} epochs; try 120 or 720")
         if share:
@@ -161,8 +173,8 @@ def batches(stage: str, section: Mapping[str, Any], *, cameras: int, images_per_
 
 
 def overrides(job: Mapping[str, Any]) -> list[str]:
-    """Return what `reidlib compose` is told for a run."""
-    chosen = [f"recipe={job['recipe']}", "dataset=market1501"]
+    """Return what `reidlib compose` is told for a run; a job may have `values`, overrides of its own."""
+    chosen = [f"recipe={job['recipe']}", "dataset=market1501", *job.get("values", [])]
     values = compose_values(chosen)
     photographs = SETS[job["set"]]
     backbone, weights, others = BACKBONES[job["backbone"]]
@@ -179,7 +191,9 @@ def overrides(job: Mapping[str, Any]) -> list[str]:
         "evaluate.ranked_queries": 1,
         **batches("train_intra", values["train_intra"], **size),
         **batches("train_inter", values["train_inter"], **size),
-        **schedule(job["steps"], values),
+        **schedule(job["steps"], values, cameras=photographs["cameras"]),
+        # Of the networks here there is none with IBN: one for both stages.
+        **({"extract.across": "null"} if values["extract"]["across"] else {}),
         **{key: value for key, value in {**others, **photographs["values"]}.items() if _value(values, key) is not None},
     }
     return [*chosen, *(f"{key}={value}" for key, value in wanted.items())]
@@ -291,14 +305,15 @@ def table() -> str:
     failures = []
     for (name, backbone, steps, recipe), runs in rows.groupby(["set", "backbone", "steps", "recipe"], sort=False):
         ended = runs[runs["error"].isna()]
-        cells = [_mean(ended[column].dropna()) for column in COLUMNS.values()]
+        cells = [mean_of(ended[column].dropna()) for column in COLUMNS.values()]
         lines.append(f"| {name} | {backbone} | {steps} | {recipe} | {len(ended)} | " + " | ".join(cells) + " |")
         failures += [f"- {name}, {backbone}, {recipe}, seed {seed}, {steps} steps: {error}"
                      for seed, error in runs[["seed", "error"]].dropna().itertuples(index=False)]  # fmt: skip
     return "\n".join(lines + (["", "Refused or failed:", "", *failures] if failures else []))
 
 
-def _mean(values: "pd.Series[float]") -> str:
+def mean_of(values: "pd.Series[float]") -> str:
+    """Return the mean of values, and their standard deviation where there are several."""
     spread = f" ± {values.std():.1f}" if len(values) > 1 else ""
     return f"{values.mean():.1f}{spread}" if len(values) else "-"
 

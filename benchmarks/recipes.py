@@ -48,7 +48,7 @@ SWEEPS = {  # recipe, and what is set for each value; nothing where it is the re
             "trained": [f"{QUEUE}.trainable_temperature=true"],
         },
     ),
-    "nodes": ("icsr", {"none": ["refine.nodes=none"], "one": ["refine.nodes=one"], "all": []}),
+    "nodes": ("icsr", {"none": ["refine.nodes=none"], "one": [], "all": ["refine.nodes=all"]}),
 }
 COLUMNS = [
     "initial_mAP",

@@ -1,11 +1,13 @@
-"""Images per second of the whole training loop against the bare step, and where the loop's time goes.
+"""Images per second of the training loop against the bare step and the plain one, and where the loop's time goes.
 
     python -m benchmarks.step [--backbone resnet18_half --height 64 --width 32 --batch 64 --precision bf16] [--json]
 
-The bare step is forward, backward and optimiser step of the same network on a batch that already lies on the device: no
-loop can be faster. The loop is `reidlib.training.loop.train` on random images: sampling, augmentation, the scores of a
-memory and its update come to it. Both take turns in one process. The shares are each part's time on its own, over the
-loop's time a step.
+The bare step is forward, backward and optimiser step of the same network on a batch that already lies on the device.
+The plain step is the same with ordinary batch normalisation over the whole batch, which is what a user of timm would
+have: no loop can be faster. The loop is `reidlib.training.loop.train` on random images: sampling, augmentation, the
+scores of a memory and its update come to it. All take turns in one process. The shares are each part's time on its own,
+over the loop's time a step; forward and backward hold the norms' share, and norm_ratio is the norms' time over that of
+ordinary ones, on random features of their shapes.
 """
 
 import argparse
@@ -24,17 +26,20 @@ from reidlib.losses.cluster_memory import ClusterMemory
 from reidlib.losses.term import Batch, EpochStart
 from reidlib.models.architecture import Architecture
 from reidlib.models.embedder import Embedder, Features, new_embedder
+from reidlib.models.grouped_norm import GroupedBatchNorm
 from reidlib.training.distributed import ALONE, World
 from reidlib.training.loop import train
 from reidlib.training.plan import Compute, Labeller, Phase, Settings
 
 CLUSTERS = 128
 IMAGES_PER_CLUSTER = 4
+GROUP = 64  # samples to a group of batch normalisation
 
 
-def network(backbone: str, *, last_stride: int = 1) -> Embedder:
+def network(backbone: str, *, last_stride: int = 1, group: int = GROUP) -> Embedder:
+    """A network with statistics of so many samples; of a whole batch, they are ordinary batch normalisation."""
     architecture = Architecture(
-        backbone=backbone, last_stride=last_stride, pooling="gem", gem_power=3.0, batch_norm_group=64
+        backbone=backbone, last_stride=last_stride, pooling="gem", gem_power=3.0, batch_norm_group=group
     )
     return new_embedder(architecture, seed=0).to(device()).to(memory_format=torch.channels_last)
 
@@ -95,6 +100,52 @@ def bare_seconds(model: Embedder, images: torch.Tensor, *, iterations: int, prec
     return (waited() - began) / iterations
 
 
+def phase_seconds(model: Embedder, images: torch.Tensor, *, iterations: int, precision: str) -> dict[str, float]:
+    """Seconds of each part of a bare step, the device waited for between them."""
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=5e-4, fused=True)
+    model.train()
+    taken = dict.fromkeys(("forward", "backward", "optimiser"), 0.0)
+    for _ in range(iterations):
+        optimiser.zero_grad()
+        marks = [waited()]
+        with torch.autocast(device().type, torch.bfloat16, enabled=precision == "bf16"):
+            loss = model(images).embeddings.sum()
+        marks.append(waited())
+        torch.autograd.backward(loss)
+        marks.append(waited())
+        optimiser.step()
+        marks.append(waited())
+        taken = {name: taken[name] + marks[place + 1] - marks[place] for place, name in enumerate(taken)}
+    return {name: seconds / iterations for name, seconds in taken.items()}
+
+
+def norm_seconds(models: list[Embedder], images: torch.Tensor, *, precision: str, repeats: int = 5) -> list[float]:
+    """Seconds that the norms of each network take for forward and backward, each on random features of its shape.
+
+    The networks are alike but for their groups; norm by norm they take turns, and the medians are summed.
+    """
+    norms = [[part for part in model.modules() if isinstance(part, GroupedBatchNorm)] for model in models]
+    seen: list[torch.Tensor] = []
+    hooks = [norm.register_forward_hook(lambda _, given, __: seen.append(given[0].detach())) for norm in norms[0]]
+    with torch.no_grad(), torch.autocast(device().type, torch.bfloat16, enabled=precision == "bf16"):
+        models[0].train()(images)
+    for hook in hooks:
+        hook.remove()
+    total = np.zeros(len(models))
+    for place, features in enumerate(seen):
+        taken = np.empty((repeats + 1, len(models)))
+        given = torch.empty_like(features).normal_()
+        features.requires_grad_()
+        for turn in range(repeats + 1):
+            for number, own in enumerate(norms):
+                began = waited()
+                torch.autograd.backward(own[place].train()._normalise(features), given)
+                taken[turn, number] = waited() - began
+                features.grad = None
+        total += np.median(taken[1:], axis=0)
+    return total.tolist()
+
+
 def loop_seconds(
     model: Embedder, images: np.ndarray, labels: np.ndarray, settings: Settings, *, batch: int, world: World = ALONE
 ) -> float:
@@ -142,26 +193,30 @@ def part_seconds(
 
 def measure(
     *, backbone: str, height: int, width: int, batch: int, iterations: int, precision: str, repeats: int = 3,
-    compiled: bool = False, last_stride: int = 1,
+    last_stride: int = 1,
 ) -> dict[str, float | str]:  # fmt: skip
     """Medians of alternating turns."""
     images, labels = random_images(height, width)
     fixed = torch.randn(batch, 3, height, width).to(device()).to(memory_format=torch.channels_last)
-    model = network(backbone, last_stride=last_stride)
-    settings = training_settings(iterations=iterations, precision=precision, compile=compiled)
-    bare, loop = [], []
-    for turn in range(repeats + 1):
-        pair = (bare_seconds(model, fixed, iterations=iterations, precision=precision),
-                loop_seconds(model, images, labels, settings, batch=batch))  # fmt: skip
-        if turn:
-            bare.append(pair[0])
-            loop.append(pair[1])
-    whole = float(np.median(loop))
-    parts = part_seconds(model, images, labels, settings, batch=batch)
+    model, plain = (network(backbone, last_stride=last_stride, group=group) for group in (GROUP, max(batch, 2)))
+    settings, how = training_settings(iterations=iterations, precision=precision), {"precision": precision}
+    taken = np.empty((repeats + 1, 3))
+    for turn in range(repeats + 1):  # the first warms up
+        taken[turn] = (
+            bare_seconds(plain, fixed, iterations=iterations, **how),
+            bare_seconds(model, fixed, iterations=iterations, **how),
+            loop_seconds(model, images, labels, settings, batch=batch),
+        )
+    rates, whole = batch / np.median(taken[1:], axis=0), float(np.median(taken[1:, 2]))
+    norms = norm_seconds([model, plain], fixed, **how)
+    parts = phase_seconds(model, fixed, iterations=iterations, **how) | {"norm": norms[0]}
+    parts |= part_seconds(model, images, labels, settings, batch=batch)
     return {
         "backbone": backbone, "size": f"{height}x{width}", "batch": batch, "precision": precision,
-        "compiled": str(compiled), "bare_images_per_second": batch / float(np.median(bare)),
-        "loop_images_per_second": batch / whole, "ratio": float(np.median(np.array(bare) / np.array(loop))),
+        **dict(zip(("plain_images_per_second", "bare_images_per_second", "loop_images_per_second"), rates.tolist(),
+                   strict=True)),
+        "ratio": float(np.median(taken[1:, 1] / taken[1:, 2])),
+        "ratio_to_plain": float(np.median(taken[1:, 0] / taken[1:, 2])), "norm_ratio": norms[0] / norms[1],
         **{f"{name}_share": seconds / whole for name, seconds in parts.items()},
     }  # fmt: skip
 

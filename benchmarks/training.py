@@ -1,6 +1,7 @@
 """Runs the benchmarks of training and keeps their figures: `python -m benchmarks.training`.
 
-Loader and memory on one thread; the loop against the bare step; what checkpoints cost; an epoch; one process and two.
+Loader and memory on one thread; the loop against the bare step; what checkpoints cost; one process and two that share a
+run; two runs at once; extraction; an epoch.
 Writes benchmarks/results/training.md, with machine, date and the load at each start (0 = quiet).
 """
 
@@ -16,6 +17,8 @@ RUNS = [
     ("step", "--iterations 60"),
     ("checkpoints", ""),
     ("scaling", "--repeats 2"),
+    ("together", "--repeats 2"),
+    ("extraction", ""),
     ("epoch", "--images 12936 --batch 64 --iterations 100"),
 ]
 

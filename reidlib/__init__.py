@@ -11,6 +11,7 @@ other. What lies in one room runs again together when it is edited.
 
     commands    what `reidlib`, or `python -m reidlib`, offers a person
     check       all of params.yaml at once
+    serve       after training: a gallery's search page on loopback (beside check)
     training    the loop (`loop`: an epoch in one file), sessions, checkpoints, several processes
     report      measures, pictures and tables (beside training)
     export      after training: the model's folder, its card, ONNX (beside training)
@@ -21,6 +22,7 @@ other. What lies in one room runs again together when it is edited.
     calibration P(same | cosine), thresholds, without identities
     models      backbones, pooling, necks, weight files           archives    raw archives to packed images (unzip)
     batches     augmentation, sampling, residence                 synthetic   the renderer (synthesize)
+    footage     videos and boxes to crops
     images      splits, identities, another dataset beside
     neighbours  exact k-NN, the sparse k-reciprocal Jaccard distance
     tables      parquet, arrays, metrics on the disk

@@ -47,14 +47,14 @@ def _params(
 def _dataset(
     *, name: Name, reader: str, camera_labels: bool, dbscan_eps: Any, local_quantile: Any, global_quantile: Any,
     local_epochs: Any, round_epochs: Any,
-    merged_share: Any, iterations: Any = 200,
+    merged_share: Any, global_clusters: Any, queue_temperature: Any, iterations: Any, calr_iterations: Any,
 ) -> None:  # fmt: skip
     """The section `dataset`; what is Any here is put into other sections by interpolation, and checked there."""
 
 
 def _demo(
-    *, backbone: Any, optimiser: Any, learning_rate: Any, backbone_rate: Any, intra_epochs: Any, inter_epochs: Any,
-    inter_iterations: Any, decay_at: Any, camera_alignment: Any,
+    *, backbone: Any, optimiser: Any, learning_rate: Any, backbone_rate: Any, intra_epochs: Any,
+    intra_iterations: Any, inter_epochs: Any, inter_iterations: Any, decay_at: Any, camera_alignment: Any,
 ) -> None:  # fmt: skip
     """What dataset=synthetic puts in the place of a recipe's own values; read by no stage."""
 
@@ -103,13 +103,16 @@ def _check_training(values: Mapping[str, Any]) -> None:
     from reidlib.export.folder import export_folder
     from reidlib.losses.total import TotalLoss
     from reidlib.models.architecture import Architecture
-    from reidlib.models.weights import load_weights
+    from reidlib.models.start import Across, start_networks
     from reidlib.report.measures import Reranking, retrieval_report
     from reidlib.training.phases import Rounds
     from reidlib.training.plan import read_plan
 
     arguments(values["model"], of=Architecture, where="model", given=("cameras",))
-    arguments_of_each(values["extract"], of=[load_weights, initial_embeddings], where="extract", given=("folder",))
+    given = ("folder", "seed")
+    arguments_of_each(values["extract"], of=[start_networks, initial_embeddings], where="extract", given=given)
+    if values["extract"]["across"]:
+        arguments(values["extract"]["across"], of=Across, where="extract.across")
     arguments(values["embed"], of=embed_together, where="embed", given=("cameras",))
     arguments(values["calibrate"], of=calibrate, where="calibrate", given=("seed",))
     arguments(values["export"], of=export_folder, where="export", given=("false_match_rate",))

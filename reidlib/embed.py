@@ -1,5 +1,6 @@
 """From packed images to embeddings, in table order."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -17,6 +18,9 @@ from reidlib.progress import progress
 from reidlib.settings import Count
 
 Embeddings = Float32[np.ndarray, "n d"]
+CPU_PIXELS = 1 << 19
+"""Pixels of the images that a CPU takes at a time: what more of them leave behind does not fit its caches
+(`benchmarks.extraction`: 256 images of 128 x 64 take EfficientNet-Lite0 half as long again as four times 64)."""
 
 
 def device() -> torch.device:
@@ -39,8 +43,8 @@ def embed(
     Args:
         model: put in evaluation mode for the time, and back.
         images: packed RGB crops, an array or a tensor; a memory map is read batch by batch.
-        batch_size: images at a time, halved, and that printed, where the device has no memory for so many; the
-            embeddings do not depend on it beyond rounding.
+        batch_size: images at a time, at most: a CPU takes as many as `CPU_PIXELS` allow; halved, and that printed,
+            where the device has no memory for so many. The embeddings do not depend on it beyond rounding.
         flip: add the embedding of the mirror image before normalising.
         rows: the images to embed; all without.
         bf16: run the network in bfloat16.
@@ -56,6 +60,8 @@ def embed(
     """
     wanted = np.arange(len(images)) if rows is None else np.array(rows, np.int64)
     embeddings, training = None, model.training
+    if next(model.parameters()).device.type == "cpu":
+        batch_size = min(batch_size, max(1, CPU_PIXELS // math.prod(model.size_of(images))))
     model.eval()
     while embeddings is None:
         try:

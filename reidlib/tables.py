@@ -139,3 +139,16 @@ def open_embeddings(path: Path, *, images: int) -> Float32[np.ndarray, "n d"]:
             "remove it and run `dvc repro`"
         )
     return embeddings
+
+
+def start_folder(start_from: str, *, intra: Path, features: Path) -> Path:
+    """Return where the network (model*.safetensors) and embeddings (train.npy) lie that `train_inter` starts from.
+
+    Args:
+        start_from: "intra" or "initial", `train_inter.start_from`.
+        intra: what `train_intra` left.
+        features: what `extract` left; the network of its own for this stage, where it has one, lies in "across".
+    """
+    if start_from == "intra":
+        return intra
+    return features / "across" if (features / "across").is_dir() else features

@@ -20,8 +20,31 @@ NO_MEMORY = (
     "compute.precision=bf16; the first embedding with a smaller extract.batch_size, the last with embed.batch_size; "
     "images on a GPU with less compute.device_memory_gib"
 )
-# Idle OpenMP threads sleep instead of spinning, which on a machine with other work makes training several times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")  # torch and faiss: OpenMP
+UNSET = tuple(name for name in POOLS if name not in os.environ)
+PATIENCE = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_THREAD_TIMEOUT": "16"}
+"""Idle threads sleep at once (OpenBLAS's after 2^16 clocks) instead of spinning, which on a machine with other work
+makes training several times slower."""
+
+
+def set_threads(processes: int = 1) -> None:
+    """Tell every library the threads of one of so many processes; before they are imported, which is when they ask.
+
+    That is REID_THREADS; without it, where there are several processes or the control group has time of fewer cores
+    than the process may run on, its share of them. Else nothing is told: left alone, libraries take these cores. What
+    stands in the environment already stays, but for REID_THREADS.
+    """
+    given = os.environ.get("REID_THREADS", "")
+    if given and (not given.isdigit() or int(given) < 1):
+        sys.exit(f"error: REID_THREADS: expected a number of threads, 1 or more; found {given!r}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, _, period = _text(QUOTA).partition(" ")
+    share = max(1, min(cores, int(quota) // int(period) if quota.isdigit() else cores) // processes)
+    if given or share < cores:
+        os.environ.update(dict.fromkeys(POOLS if given else UNSET, given or str(share)))
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
 
 
 def run(main: Callable[..., None]) -> None:
@@ -71,6 +94,11 @@ def run_in_processes(main: Callable[..., None]) -> None:
         spec = sys.modules["__main__"].__spec__
         assert spec is not None
         alone = [] if "PET_NNODES" in os.environ else ["--standalone"]
+        set_threads(int(processes))
         command = ["-m", "torch.distributed.run", *alone, f"--nproc-per-node={processes}", "-m", spec.name]
         os.execv(sys.executable, [sys.executable, *command, *sys.argv[1:]])
     run(main)
+
+
+if "WORLD_SIZE" not in os.environ:  # else torchrun's parent did
+    set_threads()

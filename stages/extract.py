@@ -1,4 +1,4 @@
-"""Packed training images -> the initial network, and the initial embeddings of them."""
+"""Packed training images -> the initial network(s), and the initial embeddings of them."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from reidlib.embed import device, initial_embeddings
 from reidlib.files import atomic_folder
 from reidlib.images.split import open_training
 from reidlib.models.architecture import Architecture
-from reidlib.models.embedder import new_embedder, save_embedder
-from reidlib.models.weights import load_weights
+from reidlib.models.embedder import save_embedder
+from reidlib.models.start import start_networks
 from reidlib.settings import arguments, arguments_of_each, load_params
 from reidlib.tables import write_array, write_metrics
 from stages import run
@@ -21,15 +21,17 @@ def main(*, train: Path, weights: Path, features: Path, metrics: Path) -> None:
     params = load_params("seed", "dataset.camera_labels", "model", "extract")
     split = open_training(train, camera_labels=params["dataset"]["camera_labels"])
     start, initial = arguments_of_each(
-        params["extract"], of=[load_weights, initial_embeddings], where="extract", given=("folder",)
+        params["extract"], of=[start_networks, initial_embeddings], where="extract", given=("folder", "seed")
     )
     shape = arguments(params["model"], of=Architecture, where="model", given=("cameras",))
-    model = new_embedder(Architecture(**shape, cameras=int(split.cameras.max()) + 1), seed=params["seed"])
-    load_weights(model, folder=weights, **start)
-    embeddings = initial_embeddings(model.to(device()), split.images, **initial)
+    architecture = Architecture(**shape, cameras=int(split.cameras.max()) + 1)
+    networks = start_networks(architecture, seed=params["seed"], folder=weights, **start)
     with atomic_folder(features) as folder:
-        save_embedder(model, folder / "model.safetensors")
-        write_array(folder / "train.npy", embeddings)
+        for name, network in networks.items():
+            embeddings = initial_embeddings(network.to(device()), split.images, **initial)
+            (folder / name).mkdir(exist_ok=True)
+            save_embedder(network, folder / name / "model.safetensors")
+            write_array(folder / name / "train.npy", embeddings)
         write_array(folder / "colours.npy", balanced_stripes(split.images))
     write_metrics(metrics, {"images": len(split), "dimension": embeddings.shape[1]})
 

@@ -10,7 +10,7 @@ from reidlib.labels.identities import identity_labels
 from reidlib.labels.pseudo_labels import PseudoLabels, read_labels, write_labels
 from reidlib.labels.quality import label_measures
 from reidlib.settings import load_params
-from reidlib.tables import open_embeddings, write_metrics
+from reidlib.tables import open_embeddings, start_folder, write_metrics
 from stages import run
 
 
@@ -23,7 +23,7 @@ def main(*, train: Path, features: Path, intra: Path, supervision: Path, labels:
         known = identity_labels(training_identities(supervision, split.ids, recipe=params["name"]))
         refined = PseudoLabels(known, label_measures(known, split.cameras))
     else:
-        start = {"intra": intra, "initial": features}[params["train_inter"]["start_from"]]
+        start = start_folder(params["train_inter"]["start_from"], intra=intra, features=features)
         embeddings = open_embeddings(start / "train.npy", images=len(split))
         local = read_labels(intra / "labels.parquet", images=split.ids)
         colours = open_embeddings(features / "colours.npy", images=len(split))

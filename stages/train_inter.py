@@ -6,9 +6,9 @@ from reidlib.check import check_file
 from reidlib.images.source import with_source
 from reidlib.images.split import open_training
 from reidlib.labels.pseudo_labels import read_labels
-from reidlib.models.embedder import load_embedder
+from reidlib.models.embedder import load_embedders
 from reidlib.settings import load_params
-from reidlib.tables import open_embeddings, write_metrics
+from reidlib.tables import open_embeddings, start_folder, write_metrics
 from reidlib.training import loop
 from reidlib.training.phases import read_across
 from reidlib.training.results import save_history
@@ -20,14 +20,14 @@ def main(*, train: Path, features: Path, intra: Path, labels: Path, teacher: Pat
          source_identities: Path, scratch: Path, inter: Path, curves: Path, metrics: Path) -> None:  # fmt: skip
     """Train across cameras on global labels, clustered and refined anew each epoch."""
     params = load_params("name", "seed", "dataset.camera_labels", "dataset.name", "augment", "cluster", "compute",
-                         "refine", "source.name", "train_inter", "train_intra")  # fmt: skip
+                         "refine", "source.name", "train_inter", "train_intra", "unzip.interpolation")  # fmt: skip
     split = open_training(train, camera_labels=params["dataset"]["camera_labels"])
     first, local = read_labels(labels, images=split.ids), read_labels(intra / "labels.parquet", images=split.ids)
     images, cameras, people = with_source(split, source_images, source_identities, name=params["source"]["name"])
     colours = open_embeddings(features / "colours.npy", images=len(split))
     phases, settings, start_from = read_across(params, first, local, split.cameras, people, colours)
-    start = {"intra": intra / "model_0.safetensors", "initial": features / "model.safetensors"}
-    model, taught = load_embedder(start[start_from]), open_embeddings(teacher, images=len(split))
+    start = start_folder(start_from, intra=intra, features=features)
+    model, taught = load_embedders(start)[0], open_embeddings(teacher, images=len(split))
     inputs = [train, features, intra, labels, teacher, source_images, source_identities]
     with session(scratch, inputs=inputs, params=params, check=check_file) as (world, saved):
         history = loop.train(model, images, cameras, phases=phases, settings=settings, world=world, checkpoints=saved,

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from reidlib.commands.table import main
+from reidlib.serve.server import PageServer
 from tests.repository import ROOT
 
 
@@ -28,6 +29,7 @@ def place(tmp_path, monkeypatch, model_file, crops):
     files = sorted((tmp_path / "crops").rglob("*.png"))
     lines = [f"{file.relative_to(tmp_path)},2024-05-01T12:{minute:02d}" for minute, file in enumerate(files)]
     (tmp_path / "rows.csv").write_text("\n".join(["path,time", *lines]))
+    monkeypatch.setattr(PageServer, "serve_forever", lambda _: None)  # it listens, and ends at once
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -36,13 +38,14 @@ def place(tmp_path, monkeypatch, model_file, crops):
 def commands(text):
     """Every command line of the shell blocks, without those that install."""
     lines = [shlex.split(line, comments=True) for block in blocks(text, "sh") for line in block.splitlines()]
-    return [line[1:] for line in lines if line and line[0] == "reidlib"]
+    free = {"serve": ["--port", "0"]}  # whatever else listens on this machine
+    return [line[1:] + free.get(line[1], []) for line in lines if line and line[0] == "reidlib"]
 
 
 def test_the_readmes_lines_find_who_it_is(place, capsys):
     text = (ROOT / "README.md").read_text().partition("## After training")[2].partition("\n## ")[0]
     lines = commands(text)
-    assert [line[0] for line in lines] == ["index", "search"]
+    assert [line[0] for line in lines] == ["index", "search", "serve"]
     for line in lines:
         main(line)
     first = next(line for line in capsys.readouterr().out.splitlines() if "crops/" in line)

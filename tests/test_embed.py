@@ -54,6 +54,17 @@ def test_a_batch_that_does_not_fit_the_memory_is_halved(model, images, monkeypat
         embed(model, images)
 
 
+def test_a_cpu_takes_few_pixels_at_a_time(model, images, monkeypatch):
+    expected, sizes, whole = embed(model, images), [], model.forward
+    monkeypatch.setattr(model, "forward", lambda batch, *more: sizes.append(len(batch)) or whole(batch, *more))
+    monkeypatch.setattr("reidlib.embed.CPU_PIXELS", 4 * 32 * 16 + 1)
+    np.testing.assert_allclose(embed(model, images), expected, atol=1e-5)
+    assert sizes == [4, 4, 3]
+    monkeypatch.setattr("reidlib.embed.CPU_PIXELS", 1)
+    embed(model, images[:2])
+    assert sizes[3:] == [1, 1]
+
+
 def test_flipping_makes_an_image_and_its_mirror_equal(model, images):
     found = embed(model, images, flip=True)
     np.testing.assert_allclose(embed(model, images[:, :, ::-1].copy(), flip=True), found, atol=1e-5)

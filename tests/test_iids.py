@@ -21,11 +21,13 @@ from reidlib.training.phases import read_across
 # Of the published code and its run scripts; ImageNet-22k weights and values of both recipes that are one for all sets.
 SHARED = {
     "extract.weights": "imagenet", "extract.flip": True, "embed.flip": True, "model.embedding": "before_neck",
-    "augment.flip": 0.5, "augment.pad": 10, "augment.erase": 0.5,
+    "augment.flip": 0.5, "augment.pad": 10, "augment.erase": 0.5, "augment.erase_like": "authors",
+    "unzip.interpolation": "bicubic", "compute.precision": "fp32",
     "cluster.k1": 21, "cluster.k2": 6, "cluster.original_weight": 0.3, "cluster.relative": True,
-    "cluster.method": {"name": "linkage", "quantile": 0.0025},
+    "cluster.method": {"name": "linkage", "quantile": 0.0025, "singletons": "outliers"},
     "refine.k1": 21, "refine.k2": 6, "refine.original_weight": 0.3, "refine.relative": True,
-    "refine.method": {"name": "linkage", "quantile": 0.0017}, "refine.camera_similarity": 0.01, "refine.nodes": "none",
+    "refine.method": {"name": "linkage", "quantile": 0.0017, "singletons": "outliers"},
+    "refine.camera_similarity": 0.01, "refine.nodes": "none",
     "train_intra.epochs": 0, "train_intra.iterations": "pass", "train_intra.sampling": "shuffled",
     "train_intra.label_flip": True, "train_intra.label_styles": False,
     "train_intra.loss": {"camera_classifiers": {"distillation": 1.0, "over_cameras": "sum"}},

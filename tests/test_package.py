@@ -50,7 +50,7 @@ def test_the_wheel_holds_the_library_alone_and_asks_for_no_pipeline(wheel):
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         told = Parser().parsestr(archive.read(metadata).decode())
-    held = [*(ROOT / "reidlib").rglob("*.py"), *(ROOT / "reidlib/report/assets").iterdir()]
+    held = [*(ROOT / "reidlib").rglob("*.py"), *(ROOT / "reidlib").glob("*/assets/*")]
     assert names == {path.relative_to(ROOT).as_posix() for path in held}
     assert told["Version"] == reidlib.__version__ and told["Requires-Python"] == "<3.14,>=3.11"
     needed = told.get_all("Requires-Dist")

@@ -59,6 +59,7 @@ VALUES = {  # a value of params.yaml, and the stages that run again because of i
     "train_inter.epochs": {"train_inter"},
     "train_intra.epochs": {"train_intra", "train_inter"},
     "evaluate.ranked_queries": {"evaluate"},
+    "evaluate.tracklets": {"evaluate"},
     "evaluate.false_match_rate": {"evaluate", "export"},
     "calibrate.images": {"calibrate"},
     "export.onnx": {"export"},

@@ -15,6 +15,7 @@ from reidlib.tables import (
     open_embeddings,
     read_parquet,
     require_same_images,
+    start_folder,
     write_array,
     write_csv,
     write_metrics,
@@ -123,3 +124,12 @@ def test_embeddings(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(ValueError, match="truncated or damaged"):
         open_embeddings(path, images=3)
+
+
+def test_training_across_cameras_starts_from_the_network_inside_them_or_the_initial_one_or_its_own(tmp_path):
+    folders = {"intra": tmp_path / "intra", "features": tmp_path / "features"}
+    assert start_folder("intra", **folders) == tmp_path / "intra"
+    assert start_folder("initial", **folders) == tmp_path / "features"
+    (tmp_path / "features/across").mkdir(parents=True)
+    assert start_folder("initial", **folders) == tmp_path / "features/across"
+    assert start_folder("intra", **folders) == tmp_path / "intra"

@@ -7,6 +7,7 @@ import io
 import re
 import zlib
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -20,6 +21,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
+
+Interpolation = Literal["bilinear", "bicubic"]
 
 KIND_BYTES = 32  # of a file's beginning tell its kind
 READ: Mapping[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
@@ -85,16 +88,23 @@ def read_picture(data: bytes, *, max_megapixels: float = 50.0) -> UInt8[np.ndarr
 
 
 def decode(
-    data: bytes, *, height_px: int, width_px: int, max_megapixels: float
+    data: bytes, *, height_px: int, width_px: int, max_megapixels: float, interpolation: Interpolation = "bilinear"
 ) -> UInt8[np.ndarray, "height_px width_px 3"]:
-    """Return `read_picture` in the given size, resized from the full picture (bilinear, antialiased).
+    """Return `read_picture` in the given size, resized from the full picture (antialiased, as Pillow does).
 
     JPEGs are never decoded at reduced scale, since that changes the pixels.
 
     Raises:
         ValueError: As `read_picture`.
     """
-    return np.asarray(_upright(data, max_megapixels).resize((width_px, height_px), Image.Resampling.BILINEAR))
+    return resized(_upright(data, max_megapixels), height_px=height_px, width_px=width_px, interpolation=interpolation)
+
+
+def resized(
+    image: Image.Image, *, height_px: int, width_px: int, interpolation: Interpolation
+) -> UInt8[np.ndarray, "height_px width_px 3"]:
+    """Return an RGB image in the given size."""
+    return np.asarray(image.resize((width_px, height_px), Image.Resampling[interpolation.upper()]))
 
 
 def _upright(data: bytes, max_megapixels: float) -> Image.Image:

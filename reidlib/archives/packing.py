@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from reidlib.archives.decode import decode
+from reidlib.archives.decode import Interpolation, decode
 from reidlib.files import atomic_file
 from reidlib.images.split import open_pixels
 from reidlib.progress import in_parallel, progress
@@ -27,6 +28,7 @@ def pack(
     size_px: tuple[int, int],
     max_megapixels: float,
     workers: int,
+    interpolation: Interpolation = "bilinear",
 ) -> dict[Slot, str]:
     """Decode `items` in `workers` threads into the .npy file of each split, uint8 (rows, height, width, 3).
 
@@ -40,6 +42,7 @@ def pack(
         size_px: height and width.
         max_megapixels: see `decode`.
         workers: threads.
+        interpolation: see `decode`.
 
     Returns:
         What was wrong with each image that could not be read, by slot; its row is left black.
@@ -50,6 +53,8 @@ def pack(
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())  # broken EXIF and the like, which pixels do not depend on
         warnings.filterwarnings("ignore", module=r"PIL\.")
+        how: dict[str, Any] = {"height_px": size_px[0], "width_px": size_px[1], "max_megapixels": max_megapixels}
+        how["interpolation"] = interpolation
         files = {split: stack.enter_context(_row_file(path, rows[split], *size_px)) for split, path in arrays.items()}
 
         def put(item: tuple[Slot, bytes | ValueError]) -> tuple[Slot, str | None]:
@@ -57,7 +62,7 @@ def pack(
             try:
                 if isinstance(data, ValueError):
                     raise data
-                pixels = decode(data, height_px=size_px[0], width_px=size_px[1], max_megapixels=max_megapixels)
+                pixels = decode(data, **how)
             except ValueError as error:
                 return slot, str(error)
             files[slot[0]](slot[1], pixels)

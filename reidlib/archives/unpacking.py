@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from reidlib.archives.archive import ARCHIVE_ENDINGS, LIMITS, Listing, list_archive, read_members
-from reidlib.archives.decode import READ
+from reidlib.archives.decode import READ, Interpolation
 from reidlib.archives.members import Limits
 from reidlib.archives.overview import by_folder, overview
 from reidlib.archives.packing import Slot, drop_rows, pack
@@ -38,6 +38,7 @@ def unpack(
     workers: Count,
     max_unpacked_gib: Positive = LIMITS.total_bytes / 2**30,
     max_unpacking_ratio: Positive = LIMITS.ratio,
+    interpolation: Interpolation = "bilinear",
 ) -> dict[str, float]:
     """Write a folder for each split, identities and names of the one archive in `raw`; bad input leaves nothing behind.
 
@@ -59,6 +60,7 @@ def unpack(
         workers: Threads that decode.
         max_unpacked_gib: An archive that unpacks to more is refused as a zip bomb.
         max_unpacking_ratio: Likewise, in multiples of its size.
+        interpolation: How images are resized, downwards with antialiasing.
 
     Returns:
         Counts of images by split, known cameras, bad images and dropped junk, and the reader's facts (msmt17_version).
@@ -85,6 +87,7 @@ def unpack(
             size_px=(height_px, width_px),
             max_megapixels=max_megapixels,
             workers=workers,
+            interpolation=interpolation,
         )
         kept = _drop_bad(table, bad, arrays, on_bad_image) if bad else table
         for split, folder in folders.items():

@@ -79,13 +79,14 @@ def apply(
         images, rows = np.ascontiguousarray(images[rows]), np.arange(len(rows))
     images = np.asarray(images).reshape(len(images), height, width * 3)  # a view
     images.flags.writeable = False  # a plain array, the one kind that the kernel is compiled for
-    gain, offset, scale, shift = (
-        np.tile(levels, width) for levels in (draws.gain, draws.offset, settings.scale, settings.shift)
+    gain, offset, scale, shift, erased = (
+        np.tile(levels, width) for levels in (draws.gain, draws.offset, settings.scale, settings.shift, settings.erased)
     )
     out = np.empty((len(rows), height, width * 3), np.float32)
     augment_rows(
-        images, rows, draws.flip, draws.top, draws.left, settings.pad, draws.erase, gain, offset, scale, shift, out
-    )
+        images, rows, draws.flip, draws.top, draws.left, settings.pad, draws.erase, gain, offset, scale, shift, erased,
+        out,
+    )  # fmt: skip
     return torch.from_numpy(out).view(-1, height, width, 3).permute(0, 3, 1, 2)
 
 
@@ -134,7 +135,8 @@ def _apply_torch(
     pixels = images[row[:, :, None], from_y.clamp(0, height - 1)[:, :, None], from_x[:, None]].float()
     pixels = torch.addcmul(levels[1], pixels, levels[0]).clamp_(0, 255)
     batch = torch.addcmul(shift, pixels * shown[..., None], scale)
-    return batch.masked_fill_(box_mask(whole[:, 4:], height, width)[..., None], 0).permute(0, 3, 1, 2)
+    erased = on_device(images, settings.erased)
+    return torch.where(box_mask(whole[:, 4:], height, width)[..., None], erased, batch).permute(0, 3, 1, 2)
 
 
 def _valid_rows(images: Images, rows: Integer[np.ndarray, "b"] | None) -> Int64[np.ndarray, "b"]:

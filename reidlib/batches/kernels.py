@@ -35,6 +35,7 @@ def augment_rows(
     offset: np.ndarray,
     scale: np.ndarray,
     shift: np.ndarray,
+    erased: np.ndarray,
     out: np.ndarray,
 ) -> None:
     """Write the images `rows`, augmented and normalised, into `out`.
@@ -46,11 +47,12 @@ def augment_rows(
         top: int32 (b,), first row of the crop in the padded image, 0..2 * pad.
         left: int32 (b,), first column of it.
         pad: width of the black border.
-        erase: int32 (b, 4), top, left, height, width of the box in the crop that turns to 0; height 0 erases nothing.
+        erase: int32 (b, 4), top, left, height, width of the box in the crop that is erased; height 0 erases nothing.
         gain: float32 (b, W * 3), factor of the pixel levels.
         offset: float32 (b, W * 3), levels added after it; results are clipped to 0..255.
         scale: float32 (W * 3,), 1 / (255 * std).
         shift: float32 (W * 3,), -mean / std, which is also the value of black.
+        erased: float32 (W * 3,), what erased pixels turn to.
         out: float32 (b, H, W * 3).
     """
     height, width = out.shape[1], out.shape[2] // 3
@@ -80,7 +82,7 @@ def augment_rows(
                 _blacken(shift, result, last * 3, width * 3)
             if erase[b, 0] <= y < erase[b, 0] + erase[b, 2]:
                 for i in range(erase[b, 1] * 3, (erase[b, 1] + erase[b, 3]) * 3):
-                    result[i] = 0
+                    result[i] = erased[i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -26,10 +26,12 @@ def pk_batches(
     anchor's camera, each at random without repeats; a cluster of fewer than K images begins again with its anchor.
     (Published samplers, e.g. SpCL's [Ge et al., NeurIPS 2020, arXiv:2006.02713], rather repeat images of the other
     cameras than show another image of the anchor's; here no image repeats before all of its cluster were shown.)
+    A cluster of one image is shown once, as there, and more clusters fill the batch, the last with fewer than K images
+    where no more have room (published batches begin with its others).
 
     Clusters are drawn from shuffled passes over all of them, so that any two differ by at most one batch at any
-    time; no cluster comes twice in a batch. With fewer than P clusters every batch has all of them and keeps its size
-    of P * K images, shared among them as evenly as possible.
+    time; no cluster comes twice in a batch. With too few clusters every batch has all of them and keeps its size of
+    P * K images, shared as evenly as possible among those of more than one image (among all where there is none).
 
     Args:
         labels: clusters, -1 = outlier, never drawn. Gaps are allowed.
@@ -148,17 +150,33 @@ class _Clusters:
 def _batches(
     members: _Clusters, clusters: int, images: int, batches: int, generator: np.random.Generator
 ) -> Iterator[Int64[np.ndarray, "b"]]:
-    count = len(members.sizes)
-    together = min(clusters, count)
-    each = np.full(together, clusters * images // together)
-    each[: clusters * images % together] += 1
+    count, size = len(members.sizes), clusters * images
+    each = np.where(members.sizes > 1, images, 1)
     waiting = np.zeros(0, np.int64)  # of the current pass
     for _ in range(batches):
-        chosen = waiting[:together]
-        waiting = waiting[together:]
-        if len(chosen) < together:  # the pass ends inside this batch: fill it from the next, without repeats
-            following = generator.permutation(count)
-            fresh = following[np.isin(following, chosen, invert=True)][: together - len(chosen)]
-            waiting = following[np.isin(following, fresh, invert=True)]
-            chosen = np.concatenate([chosen, fresh])
-        yield members.draw(chosen, each, generator)
+        if each.sum() < size:
+            chosen = generator.permutation(count)
+            yield members.draw(chosen, _shares(members.sizes[chosen], size), generator)
+            continue
+        passed, chosen = waiting, waiting
+        if each[waiting].sum() < size:  # the pass ends inside this batch: fill it from the next, without repeats
+            waiting = generator.permutation(count)
+            chosen = np.concatenate([passed, waiting[np.isin(waiting, passed, invert=True)]])
+        filled = np.cumsum(each[chosen])
+        chosen = chosen[: int(np.searchsorted(filled, size)) + 1]
+        drawn = each[chosen]
+        drawn[-1] -= filled[len(chosen) - 1] - size
+        fresh = chosen[len(passed) :] if len(chosen) > len(passed) else chosen
+        waiting = waiting[np.isin(waiting, fresh, invert=True)]
+        yield members.draw(chosen, drawn, generator)
+
+
+def _shares(sizes: Int64[np.ndarray, "c"], images: int) -> Int64[np.ndarray, "c"]:
+    """Share so many images among clusters, evenly among those of more than one image, where there are any."""
+    several = sizes > 1 if (sizes > 1).any() else np.ones(len(sizes), np.bool_)
+    each = np.ones(len(sizes), np.int64)
+    rest = images - int((~several).sum())
+    among = int(several.sum())
+    each[several] = rest // among
+    each[np.flatnonzero(several)[: rest % among]] += 1
+    return each

@@ -26,8 +26,10 @@ class Augmentation:
     Attributes:
         flip: probability of a mirrored image.
         pad: black border in pixels from which the crop of the image's own size is taken.
-        erase: probability of a random box turning to the mean colour (0 after normalisation) [Zhong et al., AAAI
-            2020, arXiv:1708.04896].
+        erase: probability of a random box being erased [Zhong et al., AAAI 2020, arXiv:1708.04896].
+        erase_like: "torchvision": the box turns to the mean colour (0 after normalisation), its aspect is drawn from
+            log-uniform ones; "authors": as in the paper's code and all that copied it, the box gets the mean colour's
+            levels after normalisation (that is a lighter grey), and its aspect is drawn from uniform ones (higher).
         gain: the levels of each colour are multiplied by 1 + u, u uniform in ±gain (white balance).
         offset: and shifted by 255 u, u uniform in ±offset.
         policy: "none", "auto" (AutoAugment for ImageNet [Cubuk et al., CVPR 2019, arXiv:1805.09501]) or "trivial"
@@ -52,6 +54,7 @@ class Augmentation:
     flip: Share = 0.5
     pad: Annotated[int, Field(ge=0)] = 10
     erase: Share = 0.5
+    erase_like: Literal["torchvision", "authors"] = "torchvision"
     gain: Annotated[float, Field(ge=0, lt=1)] = 0.0
     offset: Annotated[float, Field(ge=0, lt=1)] = 0.0
     policy: Literal["none", "auto", "trivial"] = "none"
@@ -77,6 +80,11 @@ class Augmentation:
     def shift(self) -> Float32[np.ndarray, "3"]:
         """What is added to a level times `scale`."""
         return (-np.array(self.mean) / np.array(self.std)).astype(np.float32)
+
+    @property
+    def erased(self) -> Float32[np.ndarray, "3"]:
+        """What an erased pixel is, after normalisation."""
+        return np.array(self.mean if self.erase_like == "authors" else (0, 0, 0), np.float32)
 
     @property
     def distorts(self) -> bool:
@@ -122,7 +130,7 @@ def draw(generator: np.random.Generator, count: int, *, height: int, width: int,
         flip=uniform[:, 0] < settings.flip,
         top=np.floor(uniform[:, 1] * border).astype(np.int32),
         left=np.floor(uniform[:, 2] * border).astype(np.int32),
-        erase=_boxes(boxes, uniform[:, 3:], wanted, height, width),
+        erase=_boxes(boxes, uniform[:, 3:], wanted, height, width, uniform_aspect=settings.erase_like == "authors"),
         gain=1 + np.float32(settings.gain) * levels[0],
         offset=np.float32(255 * settings.offset) * levels[1],
         **_further_draws(generator, count, height, width, settings),
@@ -199,11 +207,15 @@ def _boxes(
     wanted: Bool[np.ndarray, "b"],
     height: int,
     width: int,
+    uniform_aspect: bool = False,
 ) -> Int32[np.ndarray, "b 4"]:
     low, high = BOX_AREA
     area = height * width * (low + (high - low) * tries[:, :, 0])
-    log_low, log_high = np.log(BOX_ASPECT)
-    aspect = np.exp(log_low + (log_high - log_low) * tries[:, :, 1])
+    if uniform_aspect:
+        aspect = BOX_ASPECT[0] + (BOX_ASPECT[1] - BOX_ASPECT[0]) * tries[:, :, 1]
+    else:
+        log_low, log_high = np.log(BOX_ASPECT)
+        aspect = np.exp(log_low + (log_high - log_low) * tries[:, :, 1])
     sizes = np.stack([np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))], axis=2)
     fits: np.ndarray = np.all((sizes > 0) & (sizes < np.array([height, width])), axis=2)
     size = np.take_along_axis(sizes, fits.argmax(axis=1)[:, None, None], axis=1)[:, 0]

@@ -156,7 +156,7 @@ def _run(where: str, params: Mapping[str, Any], stages: Mapping[str, Mapping[str
 
 def _default_metrics(known: Sequence[str]) -> list[str]:
     models = {name: found[1] for name in known if (found := re.fullmatch(r"(.+)[_/](mAP|mINP|rank1)", name))}
-    plain = [model for model in models.values() if "reranked" not in model]
+    plain = [model for model in models.values() if not model.endswith(("reranked", "tracklets"))]
     if plain:
         return [name for name in models if models[name] == plain[-1]]
     labels = {name: found[1] for name in known if (found := LABEL_MEASURES.fullmatch(name))}

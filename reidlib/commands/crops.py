@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     from reidlib.footage.rules import Rules
 
     cameras = chosen.cameras or [video.stem for video in chosen.videos]
-    starts = chosen.starts or ["0"] * count
+    starts = chosen.starts or [None] * count
     rules = Rules(**{name: getattr(chosen, name) for name in ("score", "side_px", "cut_off", "blurred", "alike")})
     boxes = _boxes(chosen)
     footage = [Footage(*each) for each in zip(chosen.videos, cameras, boxes, starts, strict=True)]

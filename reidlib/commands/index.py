@@ -27,6 +27,8 @@ def main(arguments: Sequence[str]) -> None:
     told.add_argument("--remove", action="store_true", help="take these pictures, or all in these folders, out")
     kinds = ["auto", "exact", "hnsw", "ivf"]
     parser.add_argument("--index", choices=kinds, default="auto", help="auto: exact up to 100,000 rows, then hnsw")
+    parser.add_argument("--to", metavar="lance://PLACE/NAME", help="write its rows to a table of LanceDB, too, in a "
+                        "folder or on an object store, such as lance://s3://bucket/galleries/people")  # fmt: skip
     add_model(parser, default=None)
     chosen = parser.parse_args(arguments)
 
@@ -34,8 +36,8 @@ def main(arguments: Sequence[str]) -> None:
     from reidlib.gallery.gallery import Gallery
     from reidlib.gallery.pictures import files_of
 
-    if not chosen.pictures and chosen.index == "auto":
-        parser.error("expected pictures or folders of them, or --index for those that are there")
+    if not chosen.pictures and chosen.index == "auto" and not chosen.to:
+        parser.error("expected pictures or folders of them, or --index or --to for those that are there")
     if chosen.remove:
         removed = Gallery(chosen.gallery).remove(chosen.pictures)
         print(f"removed {removed:,} pictures from {chosen.gallery}")
@@ -48,12 +50,16 @@ def main(arguments: Sequence[str]) -> None:
             f"added {added.added:,} pictures to {chosen.gallery}"
             + f", {added.already:,} were there" * (added.already > 0)
         )
-    else:
+    elif chosen.index != "auto":
         Gallery(chosen.gallery).build_index(chosen.index)
     gallery = Gallery(chosen.gallery)
     facts = gallery.manifest.index
     how_searched = "searched exactly" if facts is None else f"index {facts.kind}, measured recall {facts.recall:.3f}"
     print(f"{chosen.gallery}: {len(gallery):,} pictures by the model {gallery.manifest.model}; {how_searched}")
+    if chosen.to:
+        from reidlib.gallery.lance import write_lance
+
+        print(f"wrote {chosen.to}: {len(write_lance(gallery, chosen.to)):,} rows")
 
 
 def _rows(places: Sequence[Path], files: Sequence[Path], *, names: str | None, csv: Path | None) -> "pd.DataFrame":

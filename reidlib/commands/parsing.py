@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from reidlib.gallery.gallery import Gallery
+    from reidlib.gallery.lance import LanceGallery
     from reidlib.gallery.model import Model
 
 
@@ -38,14 +40,30 @@ def on_bad_picture(chosen: argparse.Namespace) -> Literal["error", "skip"]:
     return "skip" if chosen.skip_bad else "error"
 
 
-def open_model(gallery: Path, chosen: argparse.Namespace) -> "Model":
+def gallery_place(text: str) -> Path | str:
+    """Return what --gallery names: a folder, or a table of LanceDB (lance://…)."""
+    return text if text.startswith("lance://") else Path(text)
+
+
+def open_gallery(place: Path | str, model: "Model | None") -> "Gallery | LanceGallery":
+    """Open a gallery wherever its rows lie."""
+    if isinstance(place, str):
+        from reidlib.gallery.lance import LanceGallery
+
+        return LanceGallery(place, model=model)
+    from reidlib.gallery.gallery import Gallery
+
+    return Gallery(place, model=model)
+
+
+def open_model(gallery: Path | str, chosen: argparse.Namespace) -> "Model":
     """Open the model of --model, or that of the gallery, or model.safetensors of the working directory."""
     from reidlib.gallery.model import load
-    from reidlib.gallery.store import MANIFEST, read_manifest
+    from reidlib.gallery.store import MANIFEST
 
     path = chosen.model
-    if path is None and (gallery / MANIFEST).is_file():
-        manifest = read_manifest(gallery)
+    if path is None and (isinstance(gallery, str) or (gallery / MANIFEST).is_file()):
+        manifest = open_gallery(gallery, None).manifest
         path = Path(manifest.model_file)
         if not path.is_file():
             raise ValueError(f"{gallery}: its model {manifest.model} is not at {path} any more; say where: --model")

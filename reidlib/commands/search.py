@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reidlib.commands.parsing import add_model, command_parser, on_bad_picture, open_model
+from reidlib.commands.parsing import add_model, command_parser, gallery_place, on_bad_picture, open_gallery, open_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,12 +20,16 @@ def main(arguments: Sequence[str]) -> None:
     parser = command_parser("search", f"{HELP}: the best picture of each tracklet, most similar first.", EXAMPLE)
     parser.add_argument("pictures", nargs="*", type=Path, help="pictures to search for, and folders of them")
     parser.add_argument("--row", nargs="+", type=int, default=[], help="rows of the gallery to search for instead")
-    parser.add_argument("--gallery", type=Path, default=Path("gallery"), help="its folder; gallery")
+    parser.add_argument(
+        "--gallery", type=gallery_place, default=Path("gallery"), help="its folder, or lance://…; gallery"
+    )
     parser.add_argument("-k", type=int, default=10, help="answers to each; 10")
     parser.add_argument("--camera", nargs="+", help="answers of these cameras alone")
     parser.add_argument("--since", help="no earlier answers: a number, or a time like 2024-05-01T12:30 (UTC)")
     parser.add_argument("--until", help="no later ones")
-    parser.add_argument("--every-picture", action="store_true", help="not the best of each tracklet alone")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--every-picture", action="store_true", help="not the best of each tracklet alone")
+    which.add_argument("--average", action="store_true", help="compare with the average of each tracklet's pictures")
     parser.add_argument("--exact", action="store_true", help="without the index, where there is one")
     parser.add_argument("--false-match-rate", type=float, default=0.01, metavar="RATE",
                         help="of strangers that are taken for known, where the model is calibrated; 0.01")  # fmt: skip
@@ -35,15 +39,14 @@ def main(arguments: Sequence[str]) -> None:
     if bool(chosen.pictures) == bool(chosen.row) or chosen.k < 1:
         parser.error("expected pictures (or folders of them) or --row numbers, one of the two, and -k of at least 1")
 
-    from reidlib.gallery.gallery import Gallery
     from reidlib.gallery.pictures import files_of
 
     files = files_of(chosen.pictures)
     model = open_model(chosen.gallery, chosen) if files or chosen.model else None
-    gallery = Gallery(chosen.gallery, model=model)
+    gallery = open_gallery(chosen.gallery, model)
     answers = gallery.search(
         chosen.row or files, k=chosen.k, cameras=chosen.camera, since=chosen.since, until=chosen.until,
-        per_tracklet=not chosen.every_picture, exact=chosen.exact,
+        per_tracklet="average" if chosen.average else not chosen.every_picture, exact=chosen.exact,
         false_match_rate=chosen.false_match_rate, on_bad_picture=on_bad_picture(chosen),
     )  # fmt: skip
     names = {number: str(file) for number, file in enumerate(files)} if files else {}

@@ -106,8 +106,9 @@ def retrieval_table(values: Mapping[str, int | float]) -> Table:
         table.add_column(heading, justify="right")
     for model in dict.fromkeys(name.rsplit("_", 1)[0] for name in values if _is_retrieval(name)):
         cells = [values.get(f"{model}_{name}") for name in RETRIEVAL]
-        plain = model.removesuffix("_reranked")
-        label = MODELS.get(plain, plain.replace("_", " ")) + (", re-ranked" if plain != model else "")
+        plain = model.removesuffix("_reranked").removesuffix("_tracklets")
+        how = {"_reranked": ", re-ranked", "_tracklets": ", by tracklets"}.get(model.removeprefix(plain), "")
+        label = MODELS.get(plain, plain.replace("_", " ")) + how
         table.add_row(label, *["" if value is None else f"{value:.1f}" for value in cells])
     return table
 

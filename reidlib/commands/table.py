@@ -15,6 +15,7 @@ from reidlib.commands import (
     export,
     index,
     search,
+    serve,
     show,
     warm,
 )
@@ -25,6 +26,7 @@ COMMANDS = {
     "embed": embed,
     "index": index,
     "search": search,
+    "serve": serve,
     "calibrate": calibrate,
     "export": export,
     "show": show,

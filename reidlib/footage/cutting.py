@@ -29,13 +29,13 @@ class Footage:
         path: of the video.
         camera: what its folder is called.
         boxes: columns of `reidlib.footage.boxes.BOXES`, with tracks.
-        start: when it begins, as `reidlib.images.times.seconds` reads it: times are counted from there.
+        start: when it begins, as `reidlib.images.times.seconds` reads it: times are counted from there; None: from 0.
     """
 
     path: Path
     camera: str
     boxes: pd.DataFrame
-    start: str = "0"
+    start: str | None = None
 
 
 class Crop(NamedTuple):
@@ -86,7 +86,7 @@ def _cut(footage: Footage, folder: Path, rules: Rules) -> tuple[list[Crop], dict
     by_frame = {cast("int", frame): part for frame, part in boxes.groupby("frame")}
     left_out: Counter[str] = Counter()
     tracklets: dict[Path, list[Crop]] = defaultdict(list)
-    begin = seconds(footage.start)
+    begin = seconds(footage.start or 0)
     for frame in progress(video.frames(by_frame.keys()), f"cutting {footage.path.name}", total=len(by_frame)):
         name = name_with_time(f"{frame.number:06d}", begin + frame.time_seconds)
         for track, *sides in by_frame.pop(frame.number)[["track", *Box._fields]].itertuples(index=False, name=None):
@@ -132,7 +132,7 @@ def _damage(video: Video, unread: Mapping[int, pd.DataFrame]) -> str:
 def _check(footage: Sequence[Footage]) -> None:
     cameras = [each.camera for each in footage]
     for each in footage:
-        if not 0 <= seconds(each.start) < 1e12:
+        if each.start is not None and not 0 <= seconds(each.start) < 1e12:
             raise ValueError(f"{each.path}: expected a start of 0 seconds or more, or a time; found {each.start}")
     for camera in cameras:
         if not camera or camera != PurePosixPath(camera).name or camera.startswith(".") or camera.lower() in SPLITS:
@@ -146,7 +146,8 @@ def _check(footage: Sequence[Footage]) -> None:
             raise ValueError(
                 f"camera {camera}: two videos of one name, {listed([each.path for each in mine])}; rename one"
             )
-        if len(mine) > 1 and any(each.start == "0" for each in mine):
+        starts = {seconds(each.start) for each in mine if each.start is not None}
+        if len(starts) < len(mine) > 1:
             raise ValueError(
                 f"camera {camera} has {len(mine)} videos, whose times would be mixed up; say when each begins: "
                 "--starts, or give each a camera of its own: --cameras"

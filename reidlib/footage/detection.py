@@ -38,9 +38,8 @@ def detector(what: str, *, weights: Path | None = None, device: str | None = Non
         )
     model = get_model(DETECTOR, weights=None, weights_backbone=None, min_size=SHORTER_PX)
     try:
-        state = (
-            known.get_state_dict(progress=False) if weights is None else torch.load(weights, "cpu", weights_only=True)
-        )
+        hub = {"progress": False, "check_hash": True, "weights_only": True, "map_location": "cpu"}
+        state = torch.load(weights, "cpu", weights_only=True) if weights else known.get_state_dict(**hub)
         model.load_state_dict(state)
     except Exception as error:  # whatever the hub's client or a file raises: the mend is the same
         raise ValueError(

@@ -129,7 +129,7 @@ def change_index(folder: Path, manifest: Manifest, index: IndexChoice, *, recall
         path.unlink(missing_ok=True)
 
 
-def check_model(folder: Path, manifest: Manifest, model: Model) -> None:
+def check_model(folder: Path | str, manifest: Manifest, model: Model) -> None:
     """Refuse a model that did not make a gallery's vectors, naming both.
 
     Raises:

@@ -10,17 +10,19 @@
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Float64, Int64, Integer
 
+from reidlib.gallery.averages import nearest_tracklets
 from reidlib.gallery.changes import Added, IndexChoice, add_pictures, change_index, check_model, remove_rows
 from reidlib.gallery.index import INDEX_FILE, Index, open_index
 from reidlib.gallery.known import FALSE_MATCH_RATE, with_probabilities
-from reidlib.gallery.model import Model, OnBadPicture, load
+from reidlib.gallery.model import Model, OnBadPicture
 from reidlib.gallery.pictures import Picture
+from reidlib.gallery.queries import Query, check_rows, model_of, query_vectors
 from reidlib.gallery.rows import KNOWN, filtered, row_numbers, tracklet_groups
 from reidlib.gallery.search import EXACT_UP_TO, Among, Nearest, nearest_rows
 from reidlib.gallery.store import Manifest, Stored, open_store, writing
@@ -94,18 +96,12 @@ class Gallery:
             ValueError: where it does not lie there any more, or is another by now.
         """
         if self._model is None:
-            path = self.manifest.model_file
-            if not path or not Path(path).is_file():
-                raise ValueError(f"{self.folder}: its model {self.manifest.model} is not at {path or 'any file'} any "
-                                 "more; say where it is: --model, or Gallery(…, model=load(…))")  # fmt: skip
-            model = load(path)
-            check_model(self.folder, self.manifest, model)
-            self._model = model
+            self._model = model_of(self.manifest, self.folder)
         return self._model
 
     def thumbnail(self, row: int) -> bytes:
         """Return the picture of a row, small, as a JPEG."""
-        self._check_rows(np.array([row]))
+        check_rows(np.array([row]), len(self), self.folder)
         ends = self._table["thumbnail_end"]
         return self._stored.thumbnails[0 if row == 0 else ends[row - 1] : ends[row]].tobytes()
 
@@ -151,13 +147,13 @@ class Gallery:
 
     def search(
         self,
-        what: int | Sequence[int] | Float32[np.ndarray, "q d"] | Picture | Sequence[Picture],
+        what: Query,
         *,
         k: int = 10,
         cameras: Collection[str] | None = None,
         since: str | float | None = None,
         until: str | float | None = None,
-        per_tracklet: bool = True,
+        per_tracklet: bool | Literal["average"] = True,
         exact: bool = False,
         false_match_rate: float = FALSE_MATCH_RATE,
         on_bad_picture: OnBadPicture = "error",
@@ -171,7 +167,7 @@ class Gallery:
             cameras: those whose rows may be answers; all without.
             since: the earliest time of an answer, a number or ISO 8601; rows of unknown time are none then.
             until: the latest.
-            per_tracklet: the best picture of each tracklet alone.
+            per_tracklet: the best picture of each alone; `average`: as `nearest_tracklets`, and without probability.
             exact: even where there is an index.
             false_match_rate: of strangers that are taken for known, where the model is calibrated.
             on_bad_picture: as in `Model.embed`.
@@ -184,13 +180,20 @@ class Gallery:
         Raises:
             ValueError: pictures that cannot be read, vectors of another length, rows or a camera that are not there.
         """
-        vectors, queries, own = self._queries(what, on_bad_picture)
+        vectors, queries, own = query_vectors(
+            what, manifest=self.manifest, place=self.folder, of_rows=lambda rows: np.asarray(self.vectors[rows]),
+            model=lambda: self.model, on_bad_picture=on_bad_picture,
+        )  # fmt: skip
         of_rows, times = self._filters
         first, last = seconds(since), seconds(until)
         chosen = filtered(of_rows, times, cameras=cameras, since=first, until=last, where=self.folder)
+        mine = queries if own else None
+        if per_tracklet == "average":
+            tracklets = nearest_tracklets(self.vectors, vectors, k=k, groups=self._groups, chosen=chosen, own=mine)
+            return self._answers(queries, tracklets)
         groups = self._groups if per_tracklet else None
         among = Among(chosen, groups, None if exact or len(self) <= EXACT_UP_TO else self._index)
-        answers = nearest_rows(self.vectors, vectors, k=k, among=among, own=queries if own else None)
+        answers = nearest_rows(self.vectors, vectors, k=k, among=among, own=mine)
         calibration = self._model.description.calibration if self._model else None
         return with_probabilities(self._answers(queries, answers), calibration, false_match_rate=false_match_rate)
 
@@ -215,32 +218,6 @@ class Gallery:
     def _index(self) -> Index | None:
         facts = self.manifest.index
         return None if facts is None else open_index(self.folder / self.manifest.version / INDEX_FILE, facts)
-
-    def _queries(
-        self,
-        what: int | Sequence[int] | Float32[np.ndarray, "q d"] | Picture | Sequence[Picture],
-        on_bad_picture: OnBadPicture,
-    ) -> tuple[Float32[np.ndarray, "q d"], Int64[np.ndarray, "q"], bool]:
-        """Return the vectors to search with, their numbers, and whether these are rows of the gallery."""
-        if isinstance(what, np.ndarray) and what.dtype == np.float32 and what.ndim == 2:
-            if what.shape[1] != self.manifest.dimension:
-                raise ValueError(
-                    f"{self.folder}: expected vectors of length {self.manifest.dimension}, found {what.shape[1]}; "
-                    f"embed with the model {self.manifest.model}"
-                )
-            return what, np.arange(len(what)), False
-        numbers = [what] if isinstance(what, int) else what
-        if isinstance(numbers, Sequence) and all(isinstance(number, int | np.integer) for number in numbers):
-            rows = np.array(numbers, np.int64)
-            self._check_rows(rows)
-            return np.asarray(self.vectors[rows]), rows, True
-        embedded = self.model.embed_each(cast("Picture | Sequence[Picture]", what), on_bad_picture=on_bad_picture)
-        return embedded.vectors, embedded.kept, False
-
-    def _check_rows(self, numbers: Int64[np.ndarray, "_"]) -> None:
-        wrong = numbers[(numbers < 0) | (numbers >= len(self))]
-        if len(wrong):
-            raise ValueError(f"{self.folder}: expected rows 0..{len(self) - 1}, found {wrong[0]}")
 
     def _answers(self, queries: Int64[np.ndarray, "q"], answers: Sequence[Nearest]) -> pd.DataFrame:
         counts = [len(answer.rows) for answer in answers]

@@ -115,7 +115,8 @@ class Model:
         wanted = list_pictures(pictures)
         parts, kept, problems = [np.empty((0, self.dimension), np.float32)], [], {}
         batch: list[UInt8[np.ndarray, "height_px width_px 3"]] = []
-        results = read_pictures(wanted, size_px=self.size_px)
+        interpolation = self.description.picture_interpolation
+        results = read_pictures(wanted, size_px=self.size_px, interpolation=interpolation)
         for number, pixels in enumerate(progress(results, "embedding", total=len(wanted))):
             if isinstance(pixels, ValueError):
                 problems[number] = str(pixels)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from reidlib.archives.decode import KIND_BYTES, decode, picture_kind
+from reidlib.archives.decode import KIND_BYTES, Interpolation, decode, picture_kind, resized
 from reidlib.progress import in_parallel
 
 Picture = str | Path | Image.Image | np.ndarray
@@ -73,13 +73,20 @@ def picture_name(picture: Picture, number: int) -> str:
     return str(picture) if isinstance(picture, str | Path) else f"picture {number}"
 
 
-def read_picture(picture: Picture, *, size_px: tuple[int, int], max_megapixels: float = MAX_MEGAPIXELS) -> Pixels:
+def read_picture(
+    picture: Picture,
+    *,
+    size_px: tuple[int, int],
+    max_megapixels: float = MAX_MEGAPIXELS,
+    interpolation: Interpolation = "bilinear",
+) -> Pixels:
     """Return a picture as RGB pixels of this height and width; a file's are those that `unzip` makes of it.
 
     Args:
         picture: the path of a file; a PIL image; or an array, uint8, (h, w, 3) in RGB or (h, w) in grey.
         size_px: height and width.
         max_megapixels: a larger one is refused, a file before it is decoded.
+        interpolation: how it is resized, as `unzip.interpolation`.
 
     Raises:
         ValueError: what cannot be read, with why; the caller names the picture.
@@ -90,7 +97,9 @@ def read_picture(picture: Picture, *, size_px: tuple[int, int], max_megapixels: 
             data = Path(picture).read_bytes()
         except OSError as error:
             raise ValueError(f"cannot be read ({error.strerror})") from error
-        return decode(data, height_px=height, width_px=width, max_megapixels=max_megapixels)
+        return decode(
+            data, height_px=height, width_px=width, max_megapixels=max_megapixels, interpolation=interpolation
+        )
     image = _of_array(picture) if isinstance(picture, np.ndarray) else ImageOps.exif_transpose(picture)
     if image.mode.startswith(("I", "F")):
         raise ValueError(
@@ -98,19 +107,22 @@ def read_picture(picture: Picture, *, size_px: tuple[int, int], max_megapixels: 
         )
     if image.width * image.height > max_megapixels * 1e6:
         raise ValueError(f"{image.width} x {image.height} pixels, over {max_megapixels:g} megapixels")
-    return np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
+    return resized(image.convert("RGB"), height_px=height, width_px=width, interpolation=interpolation)
 
 
-def read_pictures(pictures: Sequence[Picture], *, size_px: tuple[int, int]) -> Iterator[Pixels | ValueError]:
+def read_pictures(
+    pictures: Sequence[Picture], *, size_px: tuple[int, int], interpolation: Interpolation = "bilinear"
+) -> Iterator[Pixels | ValueError]:
     """Yield the pixels of each picture, in order, read ahead by a thread per core; an error in place of a bad one."""
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:
-        yield from in_parallel(pool, partial(_read, size_px=size_px), pictures, most=AHEAD * threads)
+        read = partial(_read, size_px=size_px, interpolation=interpolation)
+        yield from in_parallel(pool, read, pictures, most=AHEAD * threads)
 
 
-def _read(picture: Picture, *, size_px: tuple[int, int]) -> Pixels | ValueError:
+def _read(picture: Picture, *, size_px: tuple[int, int], interpolation: Interpolation) -> Pixels | ValueError:
     try:
-        return read_picture(picture, size_px=size_px)
+        return read_picture(picture, size_px=size_px, interpolation=interpolation)
     except ValueError as error:
         return error
 

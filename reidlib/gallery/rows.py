@@ -133,7 +133,7 @@ def filtered(
     cameras: Collection[str] | None,
     since: float,
     until: float,
-    where: Path,
+    where: Path | str,
 ) -> Bool[np.ndarray, "n"] | None:
     """Return which rows are of these cameras and from this time to that; None where all are.
 

@@ -9,13 +9,14 @@ LANES = 8
 
 
 def cluster_centres(
-    embeddings: Float[np.ndarray, "n d"], labels: Integer[np.ndarray, "n"]
+    embeddings: Float[np.ndarray, "n d"], labels: Integer[np.ndarray, "n"], *, unit: bool = True
 ) -> Float32[np.ndarray, "clusters d"]:
-    """Return the normalised mean embedding of every cluster.
+    """Return the mean embedding of every cluster.
 
     Args:
         embeddings: unit-norm rows.
         labels: clusters 0..C-1 without gaps, -1 = outlier.
+        unit: whether the means are brought to norm 1; they are shorter where members differ.
 
     Raises:
         ValueError: no cluster, a cluster number without members, or a mean of norm zero or not finite.
@@ -38,7 +39,7 @@ def cluster_centres(
     norms = _norms(sums)
     if not ((norms > SMALLEST_NORM) & np.isfinite(norms)).all():
         raise ValueError("cluster centres: expected means of finite norm above 0; check the embeddings for NaN or 0")
-    return sums / norms
+    return sums / norms if unit else sums / sizes[:, None].astype(np.float32)
 
 
 def _norms(rows: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 1"]:

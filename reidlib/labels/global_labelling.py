@@ -38,8 +38,9 @@ class GlobalLabelling:
         colour_weight: of the images' colours, aligned likewise, beside the embeddings; 0 leaves them out.
         camera_aware: the neighbours of the camera-aware Jaccard distance (`reidlib.neighbours.camera_aware`), in the
             place of k1 and k2; None for the plain one.
-        nodes: which members of a cluster refine it: all information nodes, one, or none (no refinement).
-        link_k: neighbours linked for the information scores.
+        nodes: which members of a cluster refine it: all information nodes, one of each of Infomap's clusters, or none
+            (no refinement); see `reidlib.labels.refinement`.
+        link_k: neighbours linked for the information scores, the image itself counted, as in `infomap`.
         link_min_similarity: smallest cosine of a link.
         relative: as `local.LocalLabelling` has it.
     """

@@ -7,21 +7,21 @@ refinement (`nodes: none`) it is the labelling of Cluster Contrast and its desce
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int, Int32
+from jaxtyping import Float, Int, Int32
 
 from reidlib.labels.camera_similarity import candidates_needed, nearer_across_cameras
 from reidlib.labels.clustering import apart, cluster, fit_to_images, neighbours_needed
 from reidlib.labels.global_labelling import GlobalLabelling, camera_aware_graphs, joined_cues
 from reidlib.labels.guards import check_labels
 from reidlib.labels.methods import parameter_to_move, takes
-from reidlib.labels.numbering import group_numbers, number_clusters
 from reidlib.labels.pseudo_labels import PseudoLabels
 from reidlib.labels.quality import label_measures
+from reidlib.labels.refinement import refined_clusters
 from reidlib.labels.signs import camera_probe, stability
-from reidlib.neighbours.search import Neighbours, Search, nearest
+from reidlib.neighbours.search import Search, nearest
 
 Embeddings = Float[np.ndarray, "n d"]
 Labels = Int[np.ndarray, "n"]
@@ -121,7 +121,7 @@ def global_labels(
         labelling = fit_to_images(labelling, images=images, where="the training set")
     needed = 0 if aware else neighbours_needed(labelling)
     candidates = candidates_needed(needed, images=images) if labelling.camera_similarity else needed
-    links = min(labelling.link_k + 1, images) if labelling.nodes != "none" else 0
+    links = min(labelling.link_k, images) if labelling.nodes != "none" else 0
     neighbours = search(embeddings, k=max(candidates, links)) if max(candidates, links) else None
 
     def label() -> PseudoLabels:
@@ -139,81 +139,10 @@ def global_labels(
         check_labels(clusters, parameter=parameter_to_move(labelling.method), distances=distances)
         refined = clusters
         if labelling.nodes != "none" and neighbours:
-            scores = information_scores(neighbours, links=links, min_similarity=labelling.link_min_similarity)
-            refined = refine(clusters, local, cameras, scores, nodes=labelling.nodes)
+            refined = refined_clusters(clusters, local, cameras, neighbours, labelling=labelling, seed=seed)
             check_labels(refined, parameter="refine.nodes", distances=distances)
         dropped = float(((refined < 0) & (clusters >= 0)).mean())
         signs = {"refined_share": dropped, "camera_probe": camera_probe(embeddings, cameras)}
         return PseudoLabels(refined, label_measures(refined, cameras) | signs)
 
     return once(label)
-
-
-def information_scores(neighbours: Neighbours, *, links: int, min_similarity: float) -> Float64[np.ndarray, "n"]:
-    """Return how well each row is connected: the sum of 1 / (distance + mean distance) over its kept links.
-
-    A link goes to each of the row's `links` nearest rows, itself left out, whose similarity is at least min_similarity
-    (the links of `infomap`); its distance is 1 - similarity (not below 0), and the mean is that of all kept links.
-
-    Scores are >= 0, and 0 for a row without links. Where every kept link has distance 0 (copies alone) each counts 1:
-    the paper's term has no value there.
-    """
-    similarities, indices = (part[:, :links] for part in neighbours)
-    kept = (similarities >= min_similarity) & (indices != np.arange(len(indices))[:, None])
-    distances = np.maximum(1 - similarities.astype(np.float64), 0)
-    mean = distances[kept].mean() if kept.any() else 0.0
-    if mean == 0:
-        return kept.sum(axis=1).astype(np.float64)
-    return np.where(kept, 1 / (distances + mean), 0).sum(axis=1)
-
-
-def refine(
-    clusters: Labels, local: Labels, cameras: Cameras, scores: Float[np.ndarray, "n"], *, nodes: Literal["one", "all"]
-) -> Int32[np.ndarray, "n"]:
-    """Return the clusters without the members that their information nodes' local clusters speak against.
-
-    A global cluster's information nodes are its members whose score exceeds the mean score of all rows. For an
-    information node on camera c in local cluster L, the cluster's members on camera c that are not in L
-    become outliers; members on other cameras stay. Two information nodes of one cluster and camera in different
-    local clusters thus empty the cluster on that camera. A node without a local cluster (-1) says nothing.
-
-    Deviation: the published code keeps the last information node of each cluster in row order (``nodes="one"``), by
-    a variable that is overwritten; the paper speaks of nodes (``nodes="all"``).
-
-    Args:
-        clusters: across cameras, -1 = outlier.
-        local: clusters inside cameras, unique over the cameras, -1 = outlier.
-        cameras: of the rows.
-        scores: `information_scores`.
-        nodes: which information nodes act.
-
-    Returns:
-        int32 labels numbered by first appearance, -1 = outlier; a subset of the global clusters.
-    """
-    if nodes not in ("one", "all"):
-        raise ValueError(f"refine: nodes: expected 'one' or 'all', found {nodes!r}")
-    lengths = [len(clusters), len(local), len(cameras), len(scores)]
-    if len(set(lengths)) > 1:
-        raise ValueError(f"refine: expected labels, local labels, cameras and scores of the same rows, found {lengths}")
-    acting = _information_nodes(clusters, scores, nodes=nodes) & (local >= 0)
-    group = group_numbers(clusters, cameras)
-    lowest = np.full(int(group.max(initial=-1)) + 1, np.iinfo(np.int64).max)
-    highest = np.full_like(lowest, -1)
-    np.minimum.at(lowest, group[acting], local[acting])
-    np.maximum.at(highest, group[acting], local[acting])
-    # A row stays where every acting node of its cluster and camera shares its local cluster, or where none acts.
-    stays = (highest[group] == -1) | ((lowest[group] == local) & (highest[group] == local))
-    return number_clusters(np.where(stays & (clusters >= 0), clusters, -1))
-
-
-def _information_nodes(clusters: Labels, scores: Float[np.ndarray, "n"], *, nodes: str) -> Bool[np.ndarray, "n"]:
-    """Return which rows are information nodes: all of them, or the last of each cluster in row order."""
-    qualifying = (clusters >= 0) & (scores > (scores.mean() if len(scores) else 0.0))
-    if nodes == "all":
-        return qualifying
-    last = np.full(int(clusters.max(initial=-1)) + 1, -1)
-    rows = np.flatnonzero(qualifying)
-    np.maximum.at(last, clusters[rows], rows)
-    chosen = np.zeros(len(clusters), dtype=np.bool_)
-    chosen[last[last >= 0]] = True
-    return chosen

@@ -54,6 +54,7 @@ def linkage(
     images_per_cluster: Annotated[float, Field(ge=1)] | None = None,
     distance_threshold: Annotated[float, Field(gt=0, le=1)] | None = None,
     quantile: Annotated[float, Field(gt=0, lt=1)] | None = None,
+    singletons: Literal["outliers", "classes"] = "outliers",
 ) -> Int32[np.ndarray, "n"]:
     """Clusters of average linkage, cut where exactly one of the four settings says.
 
@@ -66,9 +67,10 @@ def linkage(
         distance_threshold: make the merges at most this high; those at 1 are never made.
         quantile: distance_threshold as a quantile of all pairwise distances, those not stored being 1 (IIDS: 0.0025
             inside a camera, 0.0017 across).
+        singletons: whether rows that nothing was merged with are outliers, or clusters as the others are (ICSR).
 
     Returns:
-        int32 labels numbered by first appearance; singletons are outliers (-1).
+        int32 labels numbered by first appearance, -1 = outlier.
 
     Raises:
         ValueError: where not exactly one of the four is given, or it is out of range; as ``average_linkage``.
@@ -86,7 +88,7 @@ def linkage(
     if n_clusters == "silhouette":
         n_clusters = best_number(distances, merges)
     made = n - n_clusters if n_clusters is not None else int((merges[:, 2] <= distance_threshold).sum())
-    return number_clusters(kernels.cut(n, merges[:made]), smallest=2)
+    return number_clusters(kernels.cut(n, merges[:made]), smallest=2 if singletons == "outliers" else 1)
 
 
 def best_number(distances: Distances, merges: Float64[np.ndarray, "m 4"]) -> int:

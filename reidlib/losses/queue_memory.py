@@ -1,8 +1,12 @@
 """Multi-queue Cluster Contrast: a ring of vectors per cluster, of which each iteration draws one to score against."""
 
+import math
+from typing import Annotated
+
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Integer
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -13,21 +17,19 @@ from reidlib.losses.softmax import memory_loss
 from reidlib.losses.term import Batch, EpochStart, Term, own_camera_only
 from reidlib.settings import Count, Positive, Share
 
-TEMPERATURES = (0.01, 0.5)
-
 
 class QueueMemory(Term):
     """Cross-entropy of the cosines to one vector per cluster, drawn at random from the cluster's ring of them.
 
     Cluster Contrast [Dai et al., arXiv:2103.11568] with several vectors per cluster. Every epoch begins with rings full
-    of the normalised mean of the cluster's embeddings. Then each sample in turn overwrites its cluster's next slot by
+    of the mean of the cluster's embeddings. Then each sample in turn overwrites its cluster's next slot by
     normalise(slot_momentum * old + (1 - slot_momentum) * q).
 
-    A trained temperature is brought back into .01 .. .5 after every step of the optimiser. So it lies there wherever it
-    is used, and its gradient is never cut off, not even on the bounds.
+    A trained temperature is brought back into its range, where it has one, after every step of the optimiser. So it
+    lies there wherever it is used, and its gradient is never cut off, not even on the bounds.
 
     Attributes:
-        slots: float32 (C, Q, D), unit-norm rows.
+        slots: float32 (C, Q, D), rows of norm 1 but for means that are left as they are.
         positions: int64 (C,), the slot of each ring that is overwritten next.
         cameras: int64 (C,), the camera of each cluster where clusters are local, else empty.
         temperature: a parameter where it is trained; it lasts over epochs.
@@ -44,36 +46,43 @@ class QueueMemory(Term):
         *,
         temperature: Positive = 0.05,
         trainable_temperature: bool = False,
+        temperature_range: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None,
         length: Count = 16,
-        slot_momentum: Share = 0.15,
+        slot_momentum: Share = 0.0,
+        unit_start: bool = False,
     ) -> None:
         """Hold no cluster yet.
 
         Args:
             temperature: of the softmax over cosines; at first, where it is trained.
             trainable_temperature: whether the temperature is trained, at .01 of the learning rate.
+            temperature_range: least and most that a trained temperature may be; None, as in the published code: any.
             length: of each ring, Q.
-            slot_momentum: share of the old vector that a sample leaves; 0, as in the published code, leaves none.
+            slot_momentum: share of the old vector that a sample leaves; 0, as in the published code, leaves none (its
+                text has .15).
+            unit_start: whether the means that rings begin with are of norm 1; in the published code they are shorter.
 
         Raises:
-            ValueError: a temperature to be trained from a value outside .01 .. .5.
+            ValueError: a temperature to be trained from a value outside of its range.
         """
         super().__init__()
-        least, most = TEMPERATURES
+        least, most = temperature_range or (0.0, math.inf)
         if trainable_temperature and not least <= temperature <= most:
             raise ValueError(
-                f"queue_memory: expected a temperature of {least} to {most}, where a trained one is kept, got "
-                f"{temperature}; change it, or set trainable_temperature to false"
+                f"queue_memory: expected a temperature of {least} to {most}, where temperature_range keeps a trained "
+                f"one, got {temperature}; change it, or set temperature_range to null"
             )
         self.temperature = nn.Parameter(torch.tensor(float(temperature))) if trainable_temperature else temperature
-        self.slot_momentum = slot_momentum
+        self.temperature_range = temperature_range
+        self.slot_momentum, self.unit_start = slot_momentum, unit_start
         self.register_buffer("slots", torch.zeros(0, length, 0))
         self.register_buffer("positions", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("cameras", torch.zeros(0, dtype=torch.int64))
 
     def begin(self, start: EpochStart) -> None:
-        """Fill every cluster's ring with the normalised mean of its members' embeddings."""
-        centres = torch.from_numpy(cluster_centres(start.embeddings, start.labels)).to(start.device)
+        """Fill every cluster's ring with the mean of its members' embeddings."""
+        means = cluster_centres(start.embeddings, start.labels, unit=self.unit_start)
+        centres = torch.from_numpy(means).to(start.device)
         self.slots = centres[:, None].repeat(1, self.slots.shape[1], 1)
         self.positions = torch.zeros(len(centres), dtype=torch.int64, device=start.device)
         self.cameras = start.class_cameras
@@ -81,7 +90,7 @@ class QueueMemory(Term):
     def scores(
         self, features: Float[Tensor, "b d"], drawn: Integer[np.ndarray, "clusters"]
     ) -> Float32[Tensor, "b clusters"]:
-        """Return the cosine of every unit-norm feature to the slot `drawn` of every cluster, in float32 always."""
+        """Return the product of every unit-norm feature and the slot `drawn` of every cluster, in float32 always."""
         count, length, _ = self.slots.shape
         rows = on_device(self.slots, np.arange(count) * length + drawn)
         with torch.autocast(features.device.type, enabled=False):
@@ -101,8 +110,8 @@ class QueueMemory(Term):
         Which samples share a slot does not depend on the positions, so that is planned on the CPU, where the labels
         are, and the positions stay on the device.
         """
-        if isinstance(self.temperature, nn.Parameter):
-            self.temperature.clamp_(*TEMPERATURES)
+        if isinstance(self.temperature, nn.Parameter) and self.temperature_range is not None:
+            self.temperature.clamp_(*self.temperature_range)
         count, length, _ = self.slots.shape
         order, _, counts = plan_rounds(batch.labels)
         ahead = np.empty_like(batch.labels)  # how many slots after the position each sample writes

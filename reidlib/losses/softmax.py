@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 SMALLEST_DOUBT = 1e-7
+SMALLEST_WEIGHT = 1e-12
 
 
 def memory_loss(
@@ -26,7 +27,7 @@ def memory_loss(
         scores: cosines, -1..1 or -inf.
         labels: the cluster of each sample; on the device of the scores.
         temperature: above 0; .05 in the paper. A tensor may be trained.
-        weights: of the samples; 1 each without.
+        weights: of the samples, at least 0, by which the mean is weighted; 1 each without. Where all are 0 the loss is.
     """
     scores, labels = scores.float(), labels.long()
     if isinstance(temperature, Tensor):
@@ -36,7 +37,8 @@ def memory_loss(
         scores = scores / temperature
     if weights is None:
         return functional.cross_entropy(scores, labels)
-    return (functional.cross_entropy(scores, labels, reduction="none") * weights).mean()
+    weighted = functional.cross_entropy(scores, labels, reduction="none") * weights
+    return weighted.sum() / weights.sum().clamp_min(SMALLEST_WEIGHT)
 
 
 def smoothed_cross_entropy(

@@ -13,7 +13,7 @@ from reidlib.models.gam import gam
 from reidlib.models.ibn import ibn_a, ibn_b
 from reidlib.models.lightmbn import LightMBN
 from reidlib.models.osnet import osnet
-from reidlib.models.vision_transformer import convolution_stem, overlap
+from reidlib.models.vision_transformer import convolution_stem, join_projection, overlap
 
 # Short names of timm's networks, with the ImageNet weights that the papers start from where there are several.
 TIMM: Mapping[str, str] = {
@@ -21,10 +21,12 @@ TIMM: Mapping[str, str] = {
     "resnet50": "resnet50.tv_in1k",
     "vit_small": "vit_small_patch16_224.augreg_in21k_ft_in1k",
     "vit_base": "vit_base_patch16_224.augreg_in21k_ft_in1k",
+    "clip_vit_base": "vit_base_patch16_clip_quickgelu_224.openai",
 }
 
 # By the end of the name.
 FORMS: Mapping[str, Callable[[nn.Module], nn.Module]] = {"_ibn_a": ibn_a, "_ibn_b": ibn_b, "_ics": convolution_stem}
+PROJECTED = "_projected"  # which keeps the names that weights have on timm's hub
 
 
 def resnet18_half(*, drop_path: float = 0.0) -> nn.Module:
@@ -68,7 +70,8 @@ def backbone(
 
     Args:
         name: a key of `BUILDERS` or `TIMM`, or any network of timm as `timm/<name>`; followed by `_ibn_a` or `_ibn_b`
-            a ResNet with instance norms, by `_ics` a vision transformer with a stem of convolutions.
+            a ResNet with instance norms, by `_ics` a vision transformer with a stem of convolutions, by `_projected`
+            one of CLIP with its projection.
         last_stride: 2 (as for classification) or 1, which doubles the height and width of a ResNet's feature map;
             usual in re-identification [Sun et al., ECCV 2018, arXiv:1711.09349]. The weights are the same either way.
         size_px: height and width of the images, which transformers need and others do not ask.
@@ -99,8 +102,9 @@ def backbone(
 
 def timm_name(name: str) -> str | None:
     """Return what timm calls a backbone that has weights there, None for others."""
-    known = TIMM.get(name, name.removeprefix("timm/"))
-    return known if known != name and not name.endswith(tuple(FORMS)) else None
+    plain = name.removesuffix(PROJECTED)
+    known = TIMM.get(plain, plain.removeprefix("timm/"))
+    return known if known != plain and not name.endswith(tuple(FORMS)) else None
 
 
 def _plain(name: str, *, size_px: tuple[int, int] | None, drop_path: float, pretrained: bool) -> Any:
@@ -111,13 +115,15 @@ def _plain(name: str, *, size_px: tuple[int, int] | None, drop_path: float, pret
     import timm
 
     options: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
+    if name.endswith(PROJECTED):
+        del options["num_classes"]
     if drop_path:
         options["drop_path_rate"] = drop_path
     theirs = timm_name(name)
     if theirs is None or not timm.is_model(theirs):
         raise ValueError(
             f"model.backbone: expected {', '.join(sorted([*BUILDERS, *TIMM]))} or timm/<a name of timm.list_models()>, "
-            f"with or without {', '.join(FORMS)}; found {name!r}"
+            f"with or without {', '.join([*FORMS, PROJECTED])}; found {name!r}"
         )
     if timm.get_pretrained_cfg(theirs).fixed_input_size:
         if size_px is None:
@@ -127,6 +133,8 @@ def _plain(name: str, *, size_px: tuple[int, int] | None, drop_path: float, pret
         network = timm.create_model(theirs, pretrained=pretrained, **options)
     except (AssertionError, TypeError) as error:  # distilled transformers, CrossViT, Inception-v3
         raise ValueError(f"model.backbone={name}: its head cannot be taken off ({error}); choose another") from error
+    if name.endswith(PROJECTED):
+        join_projection(network)
     if not hasattr(network, "layer4"):
         _check_features(network, name, size_px)
     return network

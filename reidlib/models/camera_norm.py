@@ -141,8 +141,7 @@ def set_cameras(
     for module in network.modules():
         if isinstance(module, CameraNorm):
             lowest = 0 if module.by == "image" else STAY
-            for given, least in () if torch.compiler.is_compiling() else ((cameras, 0), (convert_to, lowest)):
-                # (a look would cut the graph)
+            for given, least in ((cameras, 0), (convert_to, lowest)):
                 if given is not None and not least <= int(given.min()) <= int(given.max()) < len(module.seen):
                     raise ValueError(
                         f"model.cameras: the camera norm was made for cameras 0 to {len(module.seen) - 1}, "

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import ConfigDict, TypeAdapter
@@ -28,6 +28,7 @@ class Description:
         architecture: of the network, with the mean and standard deviation that images are normalised by.
         picture_size_px: height and width that pictures are brought to before all else, as the stage `unzip` does; the
             network's own where None.
+        picture_interpolation: how they are brought to it, "bilinear" or "bicubic".
         flip: embed an image and its mirror image, and take the mean (`embed.flip`).
         training: how it was trained, for information.
         calibration: what makes probabilities of cosines; None where it was not calibrated.
@@ -37,6 +38,7 @@ class Description:
 
     architecture: Architecture
     picture_size_px: tuple[int, int] | None = None
+    picture_interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     flip: bool = False
     training: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
@@ -84,7 +86,10 @@ def fingerprint(state: Mapping[str, Tensor], description: Description) -> str:
     """
     silent = {"camera_norm_by"} | ({"embedding"} if description.architecture.embedding == "after_neck" else set())
     architecture = TypeAdapter(Architecture).dump_json(description.architecture, exclude=silent)
-    digest = blake2b(architecture + repr((description.size_px, description.flip)).encode(), digest_size=8)
+    pictures: tuple[Any, ...] = (description.size_px, description.flip)
+    if description.picture_interpolation != "bilinear":
+        pictures += (description.picture_interpolation,)
+    digest = blake2b(architecture + repr(pictures).encode(), digest_size=8)
     for name in sorted(state):
         digest.update(name.encode())
         digest.update(state[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -84,3 +85,34 @@ def overlap(network: Any, name: str, stride: int) -> None:
     )
     network.pos_embed = nn.Parameter(resampled)
     stem.proj.stride, stem.grid_size, stem.num_patches = (stride // finest,) * 2, grid, grid[0] * grid[1]
+
+
+def join_projection(network: Any) -> None:
+    """Let a transformer of CLIP return one token, its class token and behind it what its head makes of that; in place.
+
+    768 and 512 numbers for ViT-B/16, as PCL-CLIP has them [Li & Gong, arXiv:2310.17218]. BN necks for either are one
+    BN neck for both.
+
+    Raises:
+        ValueError: a network without a class token or without a linear head.
+    """
+    head = getattr(network, "head", None)
+    if positions(network) is None or not isinstance(head, nn.Linear):
+        raise ValueError(
+            f"_projected: expected a vision transformer with a class token and a projection, as of CLIP; found "
+            f"{type(network).__name__} with {head}"
+        )
+    network.projection, network.head = head, nn.Identity()
+    network.head_hidden_size = head.in_features + head.out_features
+    network.original_name = _of_head
+    network.register_forward_hook(_join)
+
+
+def _of_head(name: str) -> str:
+    """Return the name that a parameter has in a file."""
+    return name.replace("projection.", "head.") if name.startswith("projection.") else name
+
+
+def _join(network: Any, _inputs: object, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b 1 joined"]:
+    token = tokens[:, :1]
+    return torch.cat([token, network.projection(token)], dim=2)

@@ -12,7 +12,8 @@ from reidlib.files import listed
 from reidlib.models.architecture import PREPROCESSING
 from reidlib.models.backbones import backbone, timm_name
 from reidlib.models.embedder import Embedder
-from reidlib.models.matching import match_tensors
+from reidlib.models.matching import Match, match_tensors
+from reidlib.models.renaming import converted
 from reidlib.models.vision_transformer import positions
 from reidlib.models.weight_files import WeightFile, read_weights, recognise
 
@@ -41,7 +42,9 @@ def load_weights(embedder: Embedder, *, weights: str, folder: Path, strict: bool
     file = _imagenet(embedder, folder) if weights == "imagenet" else _file(weights, embedder, folder)
     _fit_positions(file.state, embedder)
     added = tuple(f"backbone.{prefix}" for prefix in getattr(embedder.backbone, "added_prefixes", ()))
-    match = match_tensors(_copy_to_branches(file.state, embedder), embedder.state_dict(), added=added)
+    match = _match(file.state, embedder, added)
+    if file.norm_eps is not None:
+        _fit_variances(match.tensors, embedder, file.norm_eps)
     loads = any(name.startswith("backbone.") for name in match.tensors)
     if not loads or (strict and match.misfits):
         raise ValueError(
@@ -57,6 +60,28 @@ def load_weights(embedder: Embedder, *, weights: str, folder: Path, strict: bool
         + "".join(f"; {key} {value}" for key, value in file.preprocessing.items()),
         flush=True,
     )
+
+
+def _match(state: dict[str, Tensor], embedder: Embedder, added: tuple[str, ...]) -> Match:
+    """Match by names, by order, and by the names that timm converts a file's to, whichever leaves nothing over."""
+    match = match_tensors(_copy_to_branches(state, embedder), embedder.state_dict(), added=added)
+    backbone = {name.removeprefix("backbone."): state[name] for name in state if name.startswith("backbone.")}
+    known = converted(backbone, embedder.backbone) if match.misfits else None
+    if known is None:
+        return match
+    rest = {name: value for name, value in state.items() if not name.startswith("backbone.")}
+    other = _copy_to_branches({f"backbone.{name}": value for name, value in known.items()} | rest, embedder)
+    again = match_tensors(other, embedder.state_dict(), added=added)
+    return match if again.misfits else again
+
+
+def _fit_variances(tensors: dict[str, Tensor], embedder: Embedder, eps: float) -> None:
+    """Let batch norms compute what they did where something else is added to variances, in place."""
+    for name, module in embedder.named_modules():
+        key = f"{name}.running_var"
+        if key in tensors and name.startswith("backbone."):
+            own: Any = module
+            tensors[key] = tensors[key] + (eps - own.eps)
 
 
 def _copy_to_branches(state: Mapping[str, Tensor], embedder: Embedder) -> dict[str, Tensor]:

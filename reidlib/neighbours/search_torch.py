@@ -1,7 +1,8 @@
 """Exact nearest neighbours on a GPU, by torch: candidates by faiss where it has a GPU, else by tiles of a product.
 
 Queries are cut into blocks at the same rows whichever of them are asked for, so that a share of a search makes the
-same calls as the whole one, and gives the same bits.
+same calls as the whole one, and gives the same bits; but where memory is short, which makes blocks smaller (products
+may then differ by rounding).
 """
 
 import warnings
@@ -16,7 +17,8 @@ from torch import Tensor
 Candidates = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
 BLOCK_ROWS = 1024
-TILE_BYTES = 1 << 28
+TILE_BYTES = 1 << 30
+TILE_SHARE = 8  # of the free memory a tile takes at most one in so many: sorting it takes as much several times
 SPARE = 8  # what faiss is asked for beyond k, so that near-ties at the border are seen
 FAISS_MOST = 2048  # neighbours that faiss's GPU kernels can select
 
@@ -31,7 +33,8 @@ def nearest_on_device(
 ) -> tuple[Float32[np.ndarray, "rows k"], Int32[np.ndarray, "rows k"]]:
     """The k nearest embeddings of each query, or of each embedding (in `rows`), itself first; see `search.nearest`.
 
-    Products are computed in full float32 whatever precision torch is set to, a block of rows against all embeddings.
+    Products are computed in full float32 whatever precision torch is set to, a block of rows against all embeddings;
+    a block that the device has no memory for is halved, and that printed.
     """
     n, where = len(embeddings), torch.device(device)
     base = _as_tensor(embeddings).to(where)
@@ -40,23 +43,59 @@ def nearest_on_device(
     similarities = torch.empty((len(wanted), k), dtype=torch.float32, device=where)
     indices = torch.empty((len(wanted), k), dtype=torch.int32, device=where)
     candidates = _faiss_on(base.device) if k + SPARE <= min(n, FAISS_MOST) else None
-    block = max(1, min(BLOCK_ROWS, TILE_BYTES // (4 * n)))
+    block = _block_rows(n, where)
+    start = wanted.start - wanted.start % block
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        for start in range(wanted.start - wanted.start % block, wanted.stop, block):
+        while start < wanted.stop:
             stop = min(start + block, len(asked))
             places = torch.arange(start, stop, device=where) if queries is None else None
-            if candidates is None:
-                part = _by_tile(base, asked[start:stop], places, k)
-            else:
-                part = _by_faiss(candidates, base, asked[start:stop], places, k)
+            part = _part(candidates, base, asked[start:stop], places, k)
+            if part is None:
+                block = _halved(block)
+                continue
             inside = slice(max(start, wanted.start) - start, min(stop, wanted.stop) - start)
             place = slice(start + inside.start - wanted.start, start + inside.stop - wanted.start)
             similarities[place], indices[place] = part[0][inside], part[1][inside]
+            start = stop
     finally:
         torch.set_float32_matmul_precision(precision)
     return similarities.numpy(force=True), indices.numpy(force=True)
+
+
+def _part(
+    candidates: Candidates | None,
+    embeddings: Float32[Tensor, "n d"],
+    asked: Float32[Tensor, "rows d"],
+    places: Int64[Tensor, "rows"] | None,
+    k: int,
+) -> tuple[Float32[Tensor, "rows k"], Int32[Tensor, "rows k"]] | None:
+    """The k nearest of one block; None where the device has no memory for it, though it has more than one row."""
+    try:
+        if candidates is None:
+            return _by_tile(embeddings, asked, places, k)
+        return _by_faiss(candidates, embeddings, asked, places, k)
+    except torch.OutOfMemoryError:
+        if len(asked) == 1:
+            raise
+    return None
+
+
+def _block_rows(n: int, device: torch.device) -> int:
+    """How many queries to compare with n embeddings at a time: a power of two, so that halves end where blocks do."""
+    room = TILE_BYTES
+    if device.type == "cuda":
+        room = min(room, torch.cuda.mem_get_info(device)[0] // TILE_SHARE)
+    return 1 << max(0, min(BLOCK_ROWS, room // (4 * n)).bit_length() - 1)
+
+
+def _halved(block: int) -> int:
+    """Half of a block that found no memory, which is given back and told."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    print(f"nearest neighbours: no memory for {block} rows at a time, going on with {block // 2}", flush=True)
+    return block // 2
 
 
 def _as_tensor(rows: Float32[np.ndarray, "n d"]) -> Float32[Tensor, "n d"]:

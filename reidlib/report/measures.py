@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from reidlib.report.titles import MODELS
 from reidlib.report.verification import Verification, verification_report
 from reidlib.retrieval.metrics import Retrieval, cosine_tiles, evaluate, ranked_list
 from reidlib.retrieval.reranking import reranked_tiles
+from reidlib.retrieval.tracklets import averages, groups_of, most_frequent
 from reidlib.settings import Count, Share, arguments
 from reidlib.tables import open_embeddings, require_same_images
 
@@ -31,6 +32,7 @@ class Reranking:
     k1: Count
     k2: Count
     weight: Share
+    like: Literal["paper", "authors"] = "paper"
 
 
 def read_embeddings(folder: Path, *, images: Mapping[str, pd.Series]) -> dict[str, dict[str, Embeddings]]:
@@ -56,7 +58,7 @@ class RetrievalReport:
     """What retrieval says of each model; all empty where no query has a known identity.
 
     Attributes:
-        results: metrics by model, with re-ranking as `<name>_reranked`.
+        results: metrics by model, with re-ranking as `<name>_reranked`, by tracklets as `<name>_tracklets`.
         identities: of the images of `query` and `gallery`; 0 = distractor, -1 = unknown, ignored.
         lists: ranked gallery rows of a few queries by the last model.
         verified: what its calibration is worth; empty without one.
@@ -73,7 +75,8 @@ class RetrievalReport:
         for name, result in self.results.items():
             values |= {f"{name}_mAP": 100 * result.mAP, f"{name}_mINP": 100 * result.mINP}
             values |= {f"{name}_rank{rank}": 100 * float(result.cmc[min(rank, len(result.cmc)) - 1]) for rank in RANKS}
-            values |= {"queries": result.queries, "ignored_queries": result.ignored_queries}
+            of = "tracklet_" if name.endswith("_tracklets") else ""
+            values |= {f"{of}queries": result.queries, f"ignored_{of}queries": result.ignored_queries}
         return values | self.verified.values()
 
     def cmc(self) -> pd.DataFrame:
@@ -93,12 +96,14 @@ def retrieval_report(
     ranked_queries: Count,
     false_match_rate: Share = 0.01,
     calibration: Path | None = None,
+    tracklets: bool = False,
 ) -> RetrievalReport:
     """Rank the gallery for every query with each model's embeddings: model -> split -> embeddings.
 
     Ranked lists are kept of the last model, of so many queries from the best found to the worst. `reranking` holds
     settings of `Reranking`, which is reported too where it is given; its k1 is lowered where images are fewer. A file
-    with the `calibration` of the last model is measured at its threshold for `false_match_rate`.
+    with the `calibration` of the last model is measured at its threshold for `false_match_rate`. With `tracklets` each
+    model is measured by one embedding of a tracklet, too, of queries and gallery (`reidlib.retrieval.tracklets`).
 
     In splits opened without camera labels matches on the query's own camera count, which is printed. Where nothing can
     match, that is printed and the report is empty.
@@ -123,6 +128,8 @@ def retrieval_report(
         if reranking is not None:
             settings = Reranking(**arguments(reranking, of=Reranking, where="evaluate.reranking"))
             results[f"{name}_reranked"] = evaluate(_rerank(splits, settings), **facts)
+        if tracklets:
+            results[f"{name}_tracklets"] = _by_tracklets({"query": query, "gallery": gallery}, splits, facts)
     lists = {}
     for row in choose_queries(results[name].average_precisions, count=ranked_queries):
         identity, camera = int(known["query"][row]), int(query_cameras[row])
@@ -132,6 +139,27 @@ def retrieval_report(
         learnt = read_calibration(calibration)
         verified = verification_report(query, gallery, known, splits, learnt, false_match_rate=false_match_rate)
     return RetrievalReport(results, known, lists, verified)
+
+
+def _by_tracklets(
+    sides: Mapping[str, Split], embeddings: Mapping[str, Embeddings], facts: Mapping[str, Numbers]
+) -> Retrieval:
+    """Measure tracklets: their average embedding, most frequent identity, camera; images without one are alone.
+
+    Raises:
+        ValueError: neither queries nor gallery have any.
+    """
+    if not any((side.tracklets >= 0).any() for side in sides.values()):
+        raise ValueError(
+            "evaluate.tracklets: expected tracklets among queries or in the gallery, found none: set it to false; only "
+            "dataset.reader=folder knows any (docs/own-footage.md)"
+        )
+    groups = {name: groups_of(side.tracklets) for name, side in sides.items()}
+    query, gallery = (averages(embeddings[name], groups[name]) for name in ("query", "gallery"))
+    shared: dict[str, Any] = {
+        name: most_frequent(numbers, groups[name.partition("_")[0]]) for name, numbers in facts.items()
+    }
+    return evaluate(cosine_tiles(query, gallery), **shared)
 
 
 def _can_match(
@@ -147,9 +175,10 @@ def _can_match(
 def _rerank(
     splits: Mapping[str, Embeddings], settings: Reranking
 ) -> Iterator[tuple[slice, Float32[np.ndarray, "_ n"]]]:
-    k1 = min(settings.k1, len(splits["query"]) + len(splits["gallery"]) - 1)
-    k2 = min(settings.k2, k1)
-    return reranked_tiles(splits["query"], splits["gallery"], k1=k1, k2=k2, weight=settings.weight)
+    others = len(splits["query"]) + len(splits["gallery"]) - 1
+    k1 = min(settings.k1, others if settings.like == "paper" else others - 1)
+    how: dict[str, Any] = {"k1": k1, "k2": min(settings.k2, k1), "weight": settings.weight, "like": settings.like}
+    return reranked_tiles(splits["query"], splits["gallery"], **how)
 
 
 def choose_queries(average_precisions: Float64[np.ndarray, "q"], *, count: int) -> list[int]:

@@ -22,7 +22,6 @@ from reidlib.progress import progress
 from reidlib.training.checkpoint import Checkpoints, Interrupted, stop_requests
 from reidlib.training.distributed import ALONE, World
 from reidlib.training.plan import Phase, Settings
-from reidlib.training.precision import compile_network
 from reidlib.training.state import History, State
 from reidlib.training.views import Drawn, forward
 
@@ -69,7 +68,7 @@ def train(
     model.to(device).to(memory_format=torch.channels_last)
     state = State(model, phases, settings, world, teacher)
     state.resume(checkpoints)
-    network = _network(state, images)
+    network = world.replicate(model)
     source = place(images, residence(images, device=device, memory_gib=compute.device_memory_gib), device=device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []), stop_requests() as stop, checkpoints:
         while state.epoch < settings.epochs:
@@ -188,16 +187,6 @@ def _check_groups(state: State, images: int) -> None:
             f"batch_norm_group: {images} images on {size} processes are not whole groups of {group} on each; choose a "
             "number of processes (REID_NPROC) that divides the number of groups"
         )
-
-
-def _network(state: State, images: UInt8[np.ndarray, "n h w 3"]) -> nn.Module:
-    """Return what the training step calls: the model itself, compiled and replicated as wanted."""
-    network: nn.Module = state.model
-    if state.settings.compute.compile:
-        part = state.phases[0].clusters_per_batch * state.phases[0].images_per_cluster // state.world.size
-        size = state.model.size_of(images)
-        network = compile_network(network.train(), images=part, size_px=size, device=state.world.device)
-    return state.world.replicate(network)
 
 
 def _look_around(state: State, checkpoints: Checkpoints, stop: Callable[[], signal.Signals | None]) -> None:

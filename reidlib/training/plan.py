@@ -28,14 +28,12 @@ class Compute:
 
     Attributes:
         precision: of the network's forward and backward pass; "auto" takes the one that is faster here.
-        compile: let torch.compile make kernels for the network, where it can.
         log_every: iterations between two looks at the losses, at each of which the device is waited for.
         device_memory_gib: how much of a GPU's memory the images may take.
         checkpoint_minutes: between two checkpoints inside an epoch.
     """
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    compile: bool = False
     log_every: Count = 50
     device_memory_gib: NotNegative = 16.0
     checkpoint_minutes: Positive = 10.0

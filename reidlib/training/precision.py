@@ -1,6 +1,5 @@
-"""How the network is run: in float32 or bfloat16, as it is or compiled."""
+"""How the network is run: in float32 or bfloat16."""
 
-import copy
 from typing import Literal
 
 import torch
@@ -20,18 +19,3 @@ def faster_precision(model: nn.Module, device: torch.device) -> Literal["fp32", 
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
-
-
-def compile_network(network: nn.Module, *, images: int, size_px: tuple[int, int], device: torch.device) -> nn.Module:
-    """Return the network compiled by torch.compile for such batches, or, with a message, as it is where that fails."""
-    batch = torch.zeros(images, 3, *size_px, device=device).to(memory_format=torch.channels_last)
-    try:
-        made: nn.Module = torch.compile(network)  # type: ignore[assignment] # what it returns for a module is one
-        kept = copy.deepcopy(network.state_dict())
-        torch.autograd.backward(made(batch).embeddings.sum())
-        network.load_state_dict(kept)  # the trial moved the running statistics
-        network.zero_grad()
-    except Exception as error:  # a compiler behind: anything may be missing
-        print(f"torch.compile failed ({type(error).__name__}: {str(error).splitlines()[0]}); training goes on without")
-        return network
-    return made

@@ -62,7 +62,7 @@ def save_history(
     """Write what the run of one network leaves of the images of a split, and return its last epoch's measures.
 
     They are the first of the images it was trained on; what is written, see `save_training`. `params` (name, seed,
-    dataset) go into the model's file, with the size of the images.
+    dataset, unzip.interpolation) go into the model's file, with the size of the images.
     """
     facts = {
         "recipe": params["name"],
@@ -73,7 +73,12 @@ def save_history(
         "epochs": len(history.curves),
     }
     size = (int(split.images.shape[1]), int(split.images.shape[2]))
-    described = Description(architecture=model.architecture, picture_size_px=size, training=facts)
+    described = Description(
+        architecture=model.architecture,
+        picture_size_px=size,
+        picture_interpolation=params["unzip"]["interpolation"],
+        training=facts,
+    )
     trained = training_result(model, history, images=len(split))
     save_training(trained, folder, curves, images=split.ids, description=described)
     return history.curves[-1]

@@ -33,7 +33,7 @@ def session(
         SystemExit: 128 + the signal's number where the run was asked to stop, which DVC takes for a failed stage.
     """
     code, compute = code_files(), params["compute"]
-    values = {**params, "compute": [compute["precision"], compute["compile"]]}  # the rest changes no result
+    values = {**params, "compute": compute["precision"]}  # the rest changes no result
     with connect() as world:
         mark = world.on_first(lambda: fingerprint([*dict.fromkeys(inputs), *code], values))
         world.on_first(check)

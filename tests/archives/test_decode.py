@@ -33,6 +33,14 @@ def test_pixels_are_those_of_a_plain_decode_and_resize(make_image, kind: str) ->
     np.testing.assert_array_equal(found, np.asarray(plain))
 
 
+def test_pixels_are_bicubic_where_that_is_wanted(make_image) -> None:
+    data = make_image(3, "PNG")
+    plain = Image.open(io.BytesIO(data)).convert("RGB").resize((8, 16), Image.Resampling.BICUBIC)
+    found = decode(data, **SIZE, max_megapixels=1.0, interpolation="bicubic")
+    np.testing.assert_array_equal(found, np.asarray(plain))
+    assert not np.array_equal(found, small(data))
+
+
 def test_an_image_of_the_right_size_is_kept_as_it_is() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 8, 3), dtype=np.uint8)
     np.testing.assert_array_equal(small(saved(Image.fromarray(pixels), "PNG")), pixels)

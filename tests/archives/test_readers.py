@@ -580,8 +580,13 @@ def test_random_lists_are_read_right_or_refused(reader: str, listed, whole: bool
 parts = st.one_of(st.text(max_size=5), st.sampled_from([*MARKET, *VERI, "train", "test", "list_train.txt", "labeled"]))
 endings = st.sampled_from(["", ".jpg", "0001_c1s1_1_1.jpg"])
 paths = st.tuples(st.lists(parts, min_size=1, max_size=3).map("/".join), endings).map("".join)
-tables = st.one_of(st.text(max_size=40), st.just("path,identity\na/1.jpg,=1+1\n"), st.just("0000/x.jpg 0\n"))
-lists = st.sampled_from(["list_train.txt", "list_val.txt", "list_query.txt", "list_gallery.txt", "a/identities.csv"])
+tables = st.one_of(
+    st.text(max_size=40),
+    st.sampled_from(["path,identity\na/1.jpg,=1+1\n", "0000/x.jpg 0\n", "path,time\na/1.jpg,1e999\n", "path,time\n,9"]),
+)
+lists = st.sampled_from(
+    ["list_train.txt", "list_val.txt", "list_query.txt", "list_gallery.txt", "a/identities.csv", "times.csv"]
+)
 
 
 @pytest.mark.parametrize("reader", READERS)

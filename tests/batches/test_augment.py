@@ -40,7 +40,8 @@ def one_by_one(images: np.ndarray, draws: Draws, chosen: Augmentation) -> torch.
         image = functional.crop(image, int(draws.top[i]), int(draws.left[i]), height, width)
         image = functional.normalize(image / 255, MEAN, STD)
         top, left, box_height, box_width = (int(v) for v in draws.erase[i])
-        batch.append(functional.erase(image, top, left, box_height, box_width, torch.zeros(3, 1, 1)))
+        value = MEAN if chosen.erase_like == "authors" else [0.0, 0.0, 0.0]  # of the normalised picture
+        batch.append(functional.erase(image, top, left, box_height, box_width, torch.tensor(value)[:, None, None]))
     return torch.stack(batch)
 
 
@@ -50,9 +51,10 @@ def one_by_one(images: np.ndarray, draws: Draws, chosen: Augmentation) -> torch.
     height=st.integers(2, 20),
     width=st.integers(1, 20),
     pad=st.sampled_from([0, 1, 5, 25]),
+    erase_like=st.sampled_from(["torchvision", "authors"]),
 )
-def test_equals_torchvision_given_the_same_draws(seed, height, width, pad):
-    chosen = replace(SETTINGS, pad=pad, erase=0.8)
+def test_equals_torchvision_given_the_same_draws(seed, height, width, pad, erase_like):
+    chosen = replace(SETTINGS, pad=pad, erase=0.8, erase_like=erase_like)
     images = images_of(9, height, width, seed)
     draws = draw(np.random.default_rng(seed), 9, height=height, width=width, settings=chosen)
     batch = apply(images, draws, settings=chosen)
@@ -113,6 +115,18 @@ def test_draws_follow_the_settings():
     assert abs(draws.gain - 1).max() <= 0.2
     assert abs(draws.offset).max() <= 25.5
     assert (draws.gain[:, 0] != draws.gain[:, 1]).any()
+
+
+def test_the_authors_boxes_have_uniform_aspects_torchvisions_log_uniform_ones():
+    """Half of the uniform ones are above the middle of .3 to 3.33; of the log-uniform ones half are above 1."""
+    for like, middle in (("authors", (0.3 + 3.33) / 2), ("torchvision", 1.0)):
+        how = Augmentation(erase=1.0, erase_like=like)
+        boxes = draw(np.random.default_rng(0), 4000, height=4000, width=4000, settings=how).erase
+        boxes = boxes[boxes[:, 2] * boxes[:, 3] < 0.2 * 4000**2]  # in a square all of these fit
+        assert abs((boxes[:, 2] / boxes[:, 3] > middle).mean() - 0.5) < 0.04
+    same = [draw(np.random.default_rng(0), 50, height=64, width=32, settings=replace(SETTINGS, erase_like=like)).top
+            for like in ("authors", "torchvision")]  # fmt: skip
+    assert np.array_equal(*same)
 
 
 def test_switching_one_variation_off_leaves_the_others():

@@ -22,6 +22,8 @@ CASES = {
     "batches": st.integers(1, 12),
     "seed": st.integers(0, 2**32),
 }
+# Every image twice: no cluster, and none of a camera, has one image alone.
+SEVERAL = CASES | {"labels": CASES["labels"].map(lambda pairs: pairs * 2)}
 
 
 def arrays(pairs):
@@ -42,8 +44,33 @@ def drawn(function, pairs, per_batch, images, batches, seed):
     return labels, cameras, list(found)
 
 
-@settings(max_examples=60, deadline=None)
+def each_of(labels, images):
+    """How many images of each cluster come at a time: K, but of a cluster of one image that one alone."""
+    return {label: images if count > 1 else 1 for label, count in Counter(labels.tolist()).items() if label >= 0}
+
+
+@settings(max_examples=100, deadline=None)
 @given(**CASES)
+def test_a_cluster_of_one_image_is_shown_once_and_more_clusters_fill_the_batch(
+    labels, per_batch, images, batches, seed
+):
+    labels, _, found = drawn(pk_batches, labels, per_batch, images, batches, seed)
+    each, size = each_of(labels, images), per_batch * images
+    enough, singles = sum(each.values()) >= size, [label for label, count in each.items() if count == 1 < images]
+    for rows in found:
+        counts = Counter(labels[rows].tolist())
+        assert len(rows) == size
+        if enough:
+            short = [label for label, count in counts.items() if count < each[label]]
+            assert len(short) <= 1 and all(counts[label] <= each[label] for label in counts)
+        else:
+            assert set(counts) == set(each)
+            if len(singles) < len(each):
+                assert all(counts[label] == 1 for label in singles)
+
+
+@settings(max_examples=60, deadline=None)
+@given(**SEVERAL)
 def test_batches_hold_p_clusters_of_k_images(labels, per_batch, images, batches, seed):
     pairs = labels
     labels, cameras, found = drawn(pk_batches, pairs, per_batch, images, batches, seed)
@@ -79,7 +106,7 @@ def test_clusters_come_equally_often(labels, per_batch, images, batches, seed):
 
 
 @settings(max_examples=60, deadline=None)
-@given(**CASES)
+@given(**SEVERAL)
 def test_camera_batches_come_from_one_camera(labels, per_batch, images, batches, seed):
     labels, cameras, found = drawn(camera_pk_batches, labels, per_batch, images, batches, seed)
     assert len(found) == batches
@@ -92,7 +119,7 @@ def test_camera_batches_come_from_one_camera(labels, per_batch, images, batches,
 
 
 @settings(max_examples=60, deadline=None)
-@given(**CASES)
+@given(**SEVERAL)
 def test_batches_of_every_camera_hold_p_clusters_of_k_images_of_each(labels, per_batch, images, batches, seed):
     pairs = labels
     labels, cameras, found = drawn(every_camera_pk_batches, pairs, per_batch, images, batches, seed)
@@ -152,7 +179,7 @@ def test_errors_come_at_the_call(function):
 
 
 @settings(max_examples=40, deadline=None)
-@given(**CASES)
+@given(**SEVERAL)
 def test_every_cluster_comes_within_one_pass(labels, per_batch, images, batches, seed):
     count = len({label for label, _ in labels if label >= 0})
     passed = -(-count // per_batch)
@@ -165,7 +192,7 @@ def test_every_cluster_comes_within_one_pass(labels, per_batch, images, batches,
 
 
 @settings(max_examples=40, deadline=None)
-@given(**CASES)
+@given(**SEVERAL)
 def test_every_cluster_of_a_camera_comes_equally_often_and_gets_k_images(labels, per_batch, images, batches, seed):
     labels, cameras, found = drawn(camera_pk_batches, labels, per_batch, images, batches, seed)
     for camera in {int(cameras[rows[0]]) for rows in found}:

@@ -157,11 +157,13 @@ def test_videos_of_one_camera_need_to_know_when_they_begin(films):
         cut([one, Footage(other.path, "door", other.boxes)], films / "crops", rules=EVERYTHING)
     with pytest.raises(ValueError, match="two videos of one name"):
         cut([one, one], films / "crops", rules=EVERYTHING)
-    starts = ("1970-01-01T01:00", "7200")
+    with pytest.raises(ValueError, match="say when each begins"):
+        cut([Footage(each.path, "door", each.boxes, "60") for each in (one, other)], films / "crops", rules=EVERYTHING)
+    starts = ("1970-01-01T00:00", "7200")
     both = [Footage(each.path, "hall", each.boxes, start) for each, start in zip((one, other), starts, strict=True)]
     cut(both, films / "crops", rules=EVERYTHING)
     times = pd.read_csv(films / "crops/times.csv").set_index("path")["time"]
-    assert times["hall/door-000001/000002_t3600.100s.jpg"] == 3600.1
+    assert times["hall/door-000001/000002_t0.100s.jpg"] == 0.1
     assert times["hall/yard-000001/000001_t7200.000s.jpg"] == 7200
     for camera in ("", "a/b", "..", "Query"):
         with pytest.raises(ValueError, match="expected a name that a folder can have"):

@@ -13,6 +13,7 @@ import reidlib
 from reidlib.files import listed
 from reidlib.gallery import changes, search
 from reidlib.gallery.gallery import Gallery
+from reidlib.gallery.lance import LanceGallery, write_lance
 from reidlib.gallery.model import load
 from reidlib.gallery.pictures import picture_files
 from reidlib.gallery.store import writing
@@ -26,6 +27,16 @@ def whole(tmp_path_factory, model, crops):
     return Gallery.create(tmp_path_factory.mktemp("gallery") / "gallery", model, crops)
 
 
+@pytest.fixture(scope="module", params=["folder", "LanceDB"])
+def either(request, whole, model, tmp_path_factory):
+    """The gallery in its folder, and the same in a table."""
+    if request.param == "folder":
+        return whole
+    address = f"lance://{tmp_path_factory.mktemp('lance')}/people"
+    write_lance(whole, address)
+    return LanceGallery(address, model=model)
+
+
 @pytest.fixture
 def own(whole, tmp_path, model):
     """A gallery of one's own to change."""
@@ -36,57 +47,76 @@ def content(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_gallery_holds_vectors_rows_and_thumbnails(whole, model, crops):
+def test_a_gallery_holds_vectors_mapped_into_memory(whole, model, crops):
+    assert isinstance(whole.vectors, np.memmap)
+    np.testing.assert_allclose(whole.vectors, model.embed(picture_files(crops)), atol=1e-5)
+
+
+def test_a_gallery_holds_rows_and_thumbnails(either, crops):
     files = picture_files(crops)
-    assert len(whole) == 24 and isinstance(whole.vectors, np.memmap)
-    np.testing.assert_allclose(whole.vectors, model.embed(files), atol=1e-5)
-    rows = whole.rows
+    assert len(either) == 24
+    rows = either.rows
     assert rows["path"].tolist() == list(map(str, files))
     assert rows["camera"].tolist() == [file.parts[-3] for file in files]
     assert rows["tracklet"].tolist() == [file.parts[-2] for file in files]
     for row in (0, 7, 23):
-        small = Image.open(io.BytesIO(whole.thumbnail(row)))
+        small = Image.open(io.BytesIO(either.thumbnail(row)))
         assert small.format == "JPEG" and small.size == (16, 32)
         expected = np.asarray(Image.open(files[row]).resize((16, 32), Image.Resampling.BILINEAR), float)
         assert np.abs(np.asarray(small, float) - expected).mean() < 6
     with pytest.raises(ValueError, match=r"expected rows 0\.\.23, found 24"):
-        whole.thumbnail(24)
+        either.thumbnail(24)
 
 
-def test_the_person_in_a_picture_is_found_first_on_the_other_camera(whole, crops):
+def test_the_person_in_a_picture_is_found_first_on_the_other_camera(either, crops):
     for file in picture_files(crops / "door"):
-        answers = whole.search(file, k=3, cameras=["yard"])
+        answers = either.search(file, k=3, cameras=["yard"])
         assert answers["tracklet"][0] == file.parts[-2]
         assert answers["rank"].tolist() == [1, 2, 3] and answers["tracklet"].is_unique
         assert answers["similarity"].is_monotonic_decreasing and set(answers["camera"]) == {"yard"}
 
 
-def test_vectors_pictures_folders_and_rows_search_alike(whole, model, crops):
+def test_vectors_pictures_folders_and_rows_search_alike(either, model, crops):
     files = picture_files(crops / "yard/person2")
-    found = whole.search(crops / "yard/person2", k=4, per_tracklet=False)
-    pd.testing.assert_frame_equal(found, whole.search(model.embed(files), k=4, per_tracklet=False), atol=1e-5)
+    found = either.search(crops / "yard/person2", k=4, per_tracklet=False)
+    pd.testing.assert_frame_equal(found, either.search(model.embed(files), k=4, per_tracklet=False), atol=1e-5)
     assert (
-        found["row"][found["rank"] == 1].tolist() == whole.rows.index[whole.rows["path"].isin(map(str, files))].tolist()
+        found["row"][found["rank"] == 1].tolist()
+        == either.rows.index[either.rows["path"].isin(map(str, files))].tolist()
     )
     row = int(found["row"][0])
-    others = whole.search(row, k=3, per_tracklet=False)
+    others = either.search(row, k=3, per_tracklet=False)
     expected = found["row"][(found["query"] == 0) & (found["row"] != row)].tolist()
     assert others["row"].tolist() == expected and set(others["query"]) == {row}
-    without_own_tracklet = whole.search([row, 0], k=11)
+    without_own_tracklet = either.search([row, 0], k=11)
     assert len(without_own_tracklet) == 22 and row not in without_own_tracklet["row"].to_numpy()
-    assert whole.rows["tracklet"][row] in without_own_tracklet["tracklet"].to_numpy()  # on the other camera
+    assert either.rows["tracklet"][row] in without_own_tracklet["tracklet"].to_numpy()  # on the other camera
 
 
-def test_what_cannot_be_searched_for_is_refused(whole, crops):
+def test_tracklets_are_searched_by_their_averages_if_asked_for(whole, crops):
+    for file in picture_files(crops / "door")[::5]:
+        answers = whole.search(file, k=3, cameras=["yard"], per_tracklet="average")
+        mine = whole.vectors[
+            whole.rows.index[(whole.rows["camera"] == "yard") & (whole.rows["tracklet"] == file.parts[-2])]
+        ]
+        mean = mine.sum(axis=0) / np.linalg.norm(mine.sum(axis=0))
+        assert answers["tracklet"][0] == file.parts[-2] and answers["tracklet"].is_unique and len(answers) == 3
+        assert answers["similarity"][0] == pytest.approx(float(mean @ whole.model.embed([file])[0]), abs=1e-5)
+    assert len(whole.search([0, 1], k=20, per_tracklet="average")) == 22  # all tracklets but their own
+    later = whole.search(0, since=0, per_tracklet="average")  # of times that nothing has
+    assert later.empty and list(later) == list(answers)
+
+
+def test_what_cannot_be_searched_for_is_refused(either, crops):
     for what, words in (
         (np.ones((1, 3), np.float32), "expected vectors of length 256, found 3; embed with the model model"),
         (99, r"expected rows 0\.\.23, found 99"), ([0, -1], "found -1"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=words):
-            whole.search(what)
+            either.search(what)
     with pytest.raises(ValueError, match="expected cameras among door, yard; found roof"):
-        whole.search(0, cameras=["roof"])
-    assert whole.search(0, since="2024-01-01").empty  # no row's time is known
+        either.search(0, cameras=["roof"])
+    assert either.search(0, since="2024-01-01").empty  # no row's time is known
 
 
 def test_times_limit_the_answers(model, crops, tmp_path):

@@ -54,3 +54,11 @@ def test_pixels_come_in_order_with_errors_in_their_places(folder):
 def test_a_picture_too_large_is_refused():
     with pytest.raises(ValueError, match="4 x 3 pixels, over 1e-06 megapixels"):
         read_picture(np.zeros((3, 4), np.uint8), size_px=(2, 2), max_megapixels=1e-6)
+
+
+def test_pictures_are_resized_as_unzip_resized_those_that_a_model_learnt_from(folder):
+    image = Image.open(folder / "b.png")
+    expected = np.asarray(image.resize((2, 4), Image.Resampling.BICUBIC))
+    for picture in (folder / "b.png", image, np.asarray(image)):
+        [found] = read_pictures([picture], size_px=(4, 2), interpolation="bicubic")
+        np.testing.assert_array_equal(found, expected)

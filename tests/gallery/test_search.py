@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidlib.gallery import search
+from reidlib.gallery.averages import nearest_tracklets
 from reidlib.gallery.index import INDEX_FILE, Index, IndexFacts, build_index, open_index
 from reidlib.gallery.search import Among, nearest_rows
 
@@ -48,6 +49,33 @@ def test_exact_search_is_a_loop_over_all_rows(seed, n, k, coarse, data):
         np.testing.assert_allclose(vectors[answer.rows] @ queries[number], answer.similarities, atol=1e-6)
         assert len({row if groups is None else groups[row] for row in answer.rows}) == len(answer.rows)
         assert chosen is None or chosen[answer.rows].all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 30), k=st.integers(1, 12), data=st.data())
+def test_tracklets_are_found_by_their_averages(seed, n, k, data):
+    generator = np.random.default_rng(seed)
+    vectors = unit(generator, n)
+    groups = generator.integers(0, 6, n)
+    chosen = generator.random(n) < 0.6 if data.draw(st.booleans()) else None
+    own = generator.integers(0, n, 3) if data.draw(st.booleans()) else None
+    queries = unit(generator, 3) if own is None else vectors[own]
+    found = nearest_tracklets(vectors, queries, k=k, groups=groups, chosen=chosen, own=own)
+    for number, answer in enumerate(found):
+        query = queries[number]
+        if own is not None:
+            query = vectors[groups == groups[own[number]]].sum(axis=0)
+            query = query / np.linalg.norm(query)
+        expected = []
+        for group in set(groups.tolist()) - (set() if own is None else {groups[own[number]]}):
+            mine = np.flatnonzero((groups == group) & (True if chosen is None else chosen))
+            if len(mine):
+                mean = vectors[mine].sum(axis=0) / np.linalg.norm(vectors[mine].sum(axis=0))
+                near = vectors[mine] @ mean
+                expected.append((float(mean @ query), mine[near >= near.max() - 1e-5][0]))
+        expected.sort(key=lambda pair: -pair[0])
+        np.testing.assert_allclose(answer.similarities, [score for score, _ in expected[:k]], atol=1e-5)
+        assert answer.rows.tolist() == [row for _, row in expected[:k]]
 
 
 def test_ties_go_to_the_lower_row():

@@ -18,6 +18,7 @@ def test_centres_are_normalised_means_and_outliers_are_left_out(rows):
     found = cluster_centres(rows, labels)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, means / np.linalg.norm(means, axis=1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(cluster_centres(rows, labels, unit=False), means, atol=1e-6)
 
 
 @pytest.mark.parametrize("width", [1, 7, 8, 100, 256])

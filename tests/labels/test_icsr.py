@@ -1,10 +1,7 @@
-import inspect
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.metrics import silhouette_score
 
 from reidlib.labels.alignment import align_cameras, join_cues
@@ -12,85 +9,14 @@ from reidlib.labels.camera_similarity import nearer_across_cameras
 from reidlib.labels.clustering import cluster
 from reidlib.labels.dbscan import dbscan
 from reidlib.labels.global_labelling import GlobalLabelling, global_labelling
-from reidlib.labels.icsr import global_labels, information_scores, refine
+from reidlib.labels.icsr import global_labels
 from reidlib.labels.linkage import linkage
 from reidlib.labels.local import local_labels
-from reidlib.labels.numbering import number_clusters
 from reidlib.labels.quality import label_measures
+from reidlib.labels.refinement import information_scores, refine_by_all, refined_clusters
 from reidlib.labels.signs import camera_probe
 from reidlib.neighbours.camera_aware import CameraAware, camera_aware_distance
-from reidlib.neighbours.search import Neighbours, nearest
-
-
-def naive_scores(similarities: np.ndarray, indices: np.ndarray, min_similarity: float) -> list[float]:
-    links = [
-        [1 - float(s) for s, j in zip(row, others, strict=True) if j != i and s >= min_similarity]
-        for i, (row, others) in enumerate(zip(similarities, indices, strict=True))
-    ]
-    every = [d for row in links for d in row]
-    mean = sum(every) / len(every) if every else 0.0
-    return [sum(1 / (d + mean) for d in row) for row in links]
-
-
-def naive_refine(labels, local, cameras, scores, nodes) -> np.ndarray:
-    """The definition, one information node at a time; removals are judged on the labels as they were."""
-    mean = np.mean(scores)
-    refined = labels.copy()
-    for label in range(labels.max() + 1):
-        information = [i for i in range(len(labels)) if labels[i] == label and scores[i] > mean]
-        if nodes == "one":
-            information = information[-1:]
-        for node in information:
-            if local[node] < 0:
-                continue
-            for other in range(len(labels)):
-                if labels[other] == label and cameras[other] == cameras[node] and local[other] != local[node]:
-                    refined[other] = -1
-    return number_clusters(refined)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_scores_equal_the_loop(seed):
-    generator = np.random.default_rng(seed)
-    similarities = -np.sort(-generator.random((25, 6)), axis=1).astype(np.float32)
-    indices = np.column_stack([np.arange(25), generator.integers(0, 25, (25, 5))]).astype(np.int32)
-    for links in (6, 4):
-        found = information_scores(Neighbours(similarities, indices), links=links, min_similarity=0.5)
-        np.testing.assert_allclose(found, naive_scores(similarities[:, :links], indices[:, :links], 0.5))
-
-
-def test_scores_without_links_and_of_copies():
-    indices = np.array([[0, 1], [1, 0]], dtype=np.int32)
-    far, copies = (Neighbours(np.float32([[1, value], [1, value]]), indices) for value in (0.2, 1))
-    assert information_scores(far, links=2, min_similarity=0.5).tolist() == [0, 0]
-    assert information_scores(copies, links=2, min_similarity=0.5).tolist() == [1, 1]
-
-
-@settings(max_examples=150, deadline=None)
-@given(seed=st.integers(0, 10**6), n=st.integers(1, 40), nodes=st.sampled_from(["one", "all"]))
-def test_refinement_equals_the_loop(seed, n, nodes):
-    generator = np.random.default_rng(seed)
-    labels = generator.integers(-1, 5, n).astype(np.int32)
-    cameras = generator.integers(0, 3, n).astype(np.int32)
-    local = np.where(generator.random(n) < 0.2, -1, cameras * 4 + generator.integers(0, 3, n)).astype(np.int32)
-    scores = generator.random(n)
-    found = refine(labels, local, cameras, scores, nodes=nodes)
-    assert np.array_equal(found, naive_refine(labels, local, cameras, scores, nodes))
-
-
-def test_last_information_node_of_the_cluster_is_the_one():
-    labels, cameras = np.zeros(4, dtype=np.int32), np.array([0, 0, 1, 1])
-    local, scores = np.array([0, 1, 2, 3]), np.array([5.0, 0.0, 5.0, 0.0])
-    assert refine(labels, local, cameras, scores, nodes="one").tolist() == [0, 0, 0, -1]
-    assert refine(labels, local, cameras, scores, nodes="all").tolist() == [0, -1, 0, -1]
-
-
-def test_unknown_nodes_and_no_rows():
-    nothing = np.empty(0, dtype=np.int32)
-    assert refine(nothing, nothing, nothing, np.empty(0), nodes="all").tolist() == []
-    with pytest.raises(ValueError, match="expected 'one' or 'all', found 'some'"):
-        inspect.unwrap(refine)(nothing, nothing, nothing, np.empty(0), nodes="some")
-
+from reidlib.neighbours.search import nearest
 
 SILHOUETTE = {"name": "linkage", "n_clusters": "silhouette"}
 DBSCAN = {"name": "dbscan", "eps": 0.6, "min_samples": 4}
@@ -118,8 +44,7 @@ def test_global_labels_are_the_papers_steps(images, changes):
     if how.camera_similarity:
         near = nearer_across_cameras(rows, neighbours, local, cameras, weight=0.3, k=15)
     clusters = cluster(rows, near, labelling=how, seed=0).labels
-    scores = information_scores(neighbours, links=11, min_similarity=0.4)
-    expected = refine(clusters, local, cameras, scores, nodes=how.nodes)
+    expected = refined_clusters(clusters, local, cameras, neighbours, labelling=how, seed=0)
     assert np.array_equal(found.labels, expected) and not np.array_equal(expected, clusters)
     dropped = np.mean((expected < 0) & (clusters >= 0))
     probe = camera_probe(rows, cameras)
@@ -138,8 +63,8 @@ def test_two_cues_and_camera_aware_neighbours(images, people):
     rows = join_cues(*(align_cameras(cue, cameras, alignment="whiten") for cue in (embeddings, colours)), weight=0.5)
     graph = camera_aware_distance(rows, cameras, settings=CameraAware(**aware))
     clusters = dbscan(graph, eps=0.6, min_samples=4)
-    scores = information_scores(nearest(rows, k=11), links=11, min_similarity=0.4)
-    assert np.array_equal(found.labels, refine(clusters, local, cameras, scores, nodes="all"))
+    scores = information_scores(nearest(rows, k=10), links=10, min_similarity=0.4)
+    assert np.array_equal(found.labels, refine_by_all(clusters, local, cameras, scores))
     assert found.measures["clusters"] > 10
     with pytest.raises(ValueError, match=r"refine\.colour_weight: 0\.5, but no colours"):
         global_labels(embeddings, local, cameras, labelling=how, seed=0)
@@ -167,14 +92,14 @@ def test_as_many_neighbours_as_let_clusters_stand_apart(people, noise, twice):
     ("changes", "count"),
     [
         ({}, 15),
-        ({"camera_aware": {"own_k1": 4, "other_k1": 4}}, 11),
+        ({"camera_aware": {"own_k1": 4, "other_k1": 4}}, 10),
         ({"camera_aware": {"own_k1": 4, "other_k1": 4}, "nodes": "none"}, None),
-        ({"link_k": 40}, 41),
+        ({"link_k": 40}, 40),
         ({"link_k": 999}, 300),
         ({"link_k": 40, "nodes": "none"}, 15),
         ({"camera_similarity": 0.1}, 45),
         ({"method": {"name": "infomap", "k1": 20, "min_similarity": 0.3}}, 20),
-        ({"method": {"name": "kmeans", "n_clusters": 30}}, 11),
+        ({"method": {"name": "kmeans", "n_clusters": 30}}, 10),
         ({"method": {"name": "kmeans", "n_clusters": 30}, "nodes": "none", "camera_similarity": 0.1}, None),
     ],
 )

@@ -155,3 +155,12 @@ def test_the_silhouette_finds_the_number_of_clusters(people, noise):
 def test_where_there_is_nothing_to_merge_the_silhouette_leaves_all_apart():
     apart = sparse.csr_array((np.zeros(5, np.float32), (np.arange(5), np.arange(5))), shape=(5, 5))
     assert linkage(apart, n_clusters="silhouette").tolist() == [-1] * 5
+
+
+def test_single_images_are_outliers_or_classes(random_graph):
+    graph, _ = random_graph(40, density=0.1, seed=2)
+    plain, kept = (linkage(graph, n_clusters=25, singletons=singles) for singles in ("outliers", "classes"))
+    assert (plain < 0).any() and kept.min() == 0
+    _, counts = np.unique(kept, return_counts=True)
+    assert (counts == 1).sum() == (plain < 0).sum()
+    assert np.array_equal(number_clusters(np.where(plain < 0, -1, kept)), plain)

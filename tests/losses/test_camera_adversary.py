@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -18,7 +19,7 @@ def random(*shape, seed=0, dtype=torch.float32):
 
 def begun(make_start, cameras=CAMERAS, **settings):
     torch.manual_seed(0)
-    term = CameraAdversary(hidden=12, **settings)
+    term = CameraAdversary(hidden=12, **{"dropout": 0.0, "repeated_softmax": False, "until_epoch": None} | settings)
     term.begin(make_start(random(8, 6), [0] * 8, cameras))
     return term
 
@@ -51,6 +52,25 @@ def test_is_cross_entropy_over_cameras_with_the_features_gradient_reversed(make_
     torch.testing.assert_close(slopes, list(own))  # not reversed for the network itself
 
 
+def test_the_papers_code_takes_the_softmax_three_times(make_start, make_batch):
+    term, features = begun(make_start, repeated_softmax=True), random(8, 6)
+    loss = term(make_batch(features, [0] * 8, CAMERAS))
+    logs = term.network(functional.normalize(features)).log_softmax(dim=1)  # its network's last layer
+    torch.testing.assert_close(loss, functional.cross_entropy(logs.softmax(dim=1), torch.tensor(CAMERAS)))
+
+
+def test_numbers_of_the_first_layer_are_left_out_alike_on_every_process(make_start, make_batch):
+    term, features = begun(make_start, dropout=0.5), random(8, 6)
+    loss = term(make_batch(features, [0] * 8, CAMERAS, seed=3))
+    hidden = term.network[:3](functional.normalize(features))
+    for kept, row in zip(np.random.default_rng(3).random((8, 12)) >= 0.5, hidden, strict=True):
+        for place, keeps in enumerate(kept):
+            row.data[place] = row[place] * 2 if keeps else 0
+    torch.testing.assert_close(loss, functional.cross_entropy(term.network[3:](hidden), torch.tensor(CAMERAS)))
+    torch.manual_seed(5)  # another process's
+    assert torch.equal(term(make_batch(features, [0] * 8, CAMERAS, seed=3)), loss)
+
+
 def test_one_camera_costs_nothing_but_is_connected(make_start, make_batch):
     term, features = begun(make_start, [0] * 8), random(8, 6).requires_grad_()
     loss = term(make_batch(features, [0] * 8))
@@ -67,14 +87,14 @@ def test_ends_where_it_is_told_to(make_start, make_batch):
 
 
 def test_lasts_over_epochs_and_checkpoints(make_start, make_batch):
-    total = TotalLoss({"camera_adversary": {"hidden": 12}})
+    total = TotalLoss({"camera_adversary": {"hidden": 12, "dropout": 0.0}})
     start = make_start(random(8, 6), [0] * 8, CAMERAS)
     total.begin(start)
     batch = make_batch(random(8, 6), [0] * 8, CAMERAS)
     before = total(batch)
     total.begin(start)
     assert torch.equal(total(batch), before)
-    resumed = TotalLoss({"camera_adversary": {"hidden": 12}})
+    resumed = TotalLoss({"camera_adversary": {"hidden": 12, "dropout": 0.0}})
     resumed.load(total.state_dict(), torch.device("cpu"))
     assert torch.equal(resumed(batch), before)
     resumed.begin(start)

@@ -55,11 +55,13 @@ def test_update_is_bit_equal_to_the_sequential_loop(begun, make_batch, seed, clu
         assert torch.equal(memory.positions, positions)
 
 
-def test_rings_begin_full_of_the_mean_and_at_their_first_slot(make_start, make_batch):
+@pytest.mark.parametrize("unit_start", [False, True])
+def test_rings_begin_full_of_the_mean_and_at_their_first_slot(make_start, make_batch, unit_start):
     embeddings, labels = unit(12, 8, 0), np.array([-1, 1, 0] * 4)
-    memory = QueueMemory(length=5)
+    memory = QueueMemory(length=5, unit_start=unit_start)
     memory.begin(make_start(embeddings, labels))
-    means = torch.stack([functional.normalize(embeddings[labels == c].mean(0), dim=0) for c in range(2)])
+    means = torch.stack([embeddings[labels == c].mean(0) for c in range(2)])
+    means = functional.normalize(means) if unit_start else means
     torch.testing.assert_close(memory.slots, means[:, None].expand(2, 5, 8))
     first = memory.slots.clone()
     memory.update(make_batch(unit(3, 8, 1), [1, 1, 0]))
@@ -92,7 +94,7 @@ def test_loss_is_against_the_drawn_slots(begun, make_batch):
 
 
 def test_rings_of_one_slot_are_a_cluster_memory(begun, make_start, make_batch):
-    ring, vectors = begun(5, length=1, slot_momentum=0.1), ClusterMemory(momentum=0.1)
+    ring, vectors = begun(5, length=1, slot_momentum=0.1, unit_start=True), ClusterMemory(momentum=0.1)
     vectors.begin(make_start(unit(5, 8, 0), range(5)))
     for seed in range(3):
         batch = make_batch(unit(6, 8, seed), [0, 3, 3, 4, 3, 0])
@@ -114,7 +116,7 @@ def test_clusters_of_other_cameras_take_no_part(begun, make_batch):
 
 @pytest.mark.parametrize("temperature", [0.01, 0.07, 0.5])
 def test_gradient_of_the_temperature_is_the_formulas_also_on_the_bounds(begun, make_batch, temperature):
-    memory = begun(5, temperature=temperature, trainable_temperature=True, length=1)
+    memory = begun(5, temperature=temperature, trainable_temperature=True, temperature_range=[0.01, 0.5], length=1)
     batch = make_batch(functional.normalize(memory.slots[:3, 0] + unit(3, 8, 1)), [1, 0, 0])
     memory.update(batch)
     memory(batch).backward()
@@ -128,7 +130,7 @@ def test_gradient_of_the_temperature_is_the_formulas_also_on_the_bounds(begun, m
 
 
 def test_a_trained_temperature_stays_in_its_range_and_comes_back_from_a_bound(begun, make_start, make_batch):
-    memory = begun(5, temperature=0.011, trainable_temperature=True)
+    memory = begun(5, temperature=0.011, trainable_temperature=True, temperature_range=[0.01, 0.5])
     assert [name for name, _ in memory.named_parameters()] == ["temperature"]
     assert memory.rate == 0.01
     good, bad = (make_batch(unit(5, 8, 0), labels) for labels in (range(5), [1, 2, 3, 4, 0]))
@@ -156,7 +158,14 @@ def test_a_fixed_temperature_is_no_parameter_and_may_be_any():
 @pytest.mark.parametrize("temperature", [0.009, 0.6])
 def test_a_temperature_to_be_trained_from_outside_its_range_is_refused(temperature):
     with pytest.raises(ValueError, match=rf"temperature of 0\.01 to 0\.5.*{temperature}"):
-        QueueMemory(temperature=temperature, trainable_temperature=True)
+        QueueMemory(temperature=temperature, trainable_temperature=True, temperature_range=[0.01, 0.5])
+
+
+def test_without_a_range_a_trained_temperature_goes_where_it_goes(begun, make_batch):
+    memory = begun(5, temperature=0.6, trainable_temperature=True)
+    nn.init.constant_(memory.temperature, 0.003)
+    memory.update(make_batch(unit(2, 8, 0), [0, 1]))
+    assert memory.temperature.item() == pytest.approx(0.003)
 
 
 def test_state_is_restored_exactly(begun, make_batch):

@@ -39,7 +39,14 @@ def test_memory_loss_weighs_its_samples():
     scores, labels = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 3, 1])
     each = [float(memory_loss(scores[i : i + 1], labels[i : i + 1], temperature=0.1)) for i in range(3)]
     loss = memory_loss(scores, labels, temperature=0.1, weights=torch.tensor([1.0, 0.0, 0.5]))
-    assert float(loss) == pytest.approx((each[0] + 0.5 * each[2]) / 3, rel=1e-5)
+    assert float(loss) == pytest.approx((each[0] + 0.5 * each[2]) / 1.5, rel=1e-5)  # a weighted mean, as torch's own
+    per_class = torch.tensor([1.0, 0.5, 2.0, 0.0])
+    torchs = functional.cross_entropy(scores / 0.1, labels, weight=per_class)
+    torch.testing.assert_close(memory_loss(scores, labels, temperature=0.1, weights=per_class[labels]), torchs)
+    scores.requires_grad_()
+    nothing = memory_loss(scores, labels, temperature=0.1, weights=torch.zeros(3))
+    nothing.backward()
+    assert nothing.item() == 0 and torch.equal(scores.grad, torch.zeros(3, 4))
 
 
 def test_memory_loss_leaves_out_what_scores_minus_infinity():

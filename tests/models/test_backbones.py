@@ -88,7 +88,7 @@ def test_parameter_counts():
     assert count("resnet50") == 23_508_032  # 25.6 M with the classifier of 2.05 M [He et al., CVPR 2016]
     assert count("resnet50_ibn_a") == count("resnet50")  # instance norm and batch norm have as many as batch norm alone
     assert count("resnet18_half") < 3e6
-    assert set(TIMM) == {"resnet18", "resnet50", "vit_small", "vit_base"}
+    assert set(TIMM) == {"resnet18", "resnet50", "vit_small", "vit_base", "clip_vit_base"}
     assert count("vit_small", size_px=(224, 224)) == 21_665_664  # 22.05 M with the classifier [arXiv:2106.10270]
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from safetensors.torch import save_file
 
-from reidlib.models.description import Description, read_description
+from reidlib.models.description import Description, fingerprint, read_description
 from reidlib.models.embedder import load_embedder, new_embedder, save_embedder
 from tests.crops import SMALL
 
@@ -35,3 +35,11 @@ def test_another_description_is_refused(tmp_path, text):
 def test_pictures_come_in_the_size_that_unzip_gave_them_else_in_the_networks():
     described = Description(architecture=SMALL, picture_size_px=(64, 32))
     assert described.size_px == (64, 32) and replace(described, picture_size_px=None).size_px == (32, 16)
+
+
+def test_bicubic_pictures_make_another_model(tmp_path):
+    network, described = new_embedder(SMALL, seed=1), Description(architecture=SMALL, picture_interpolation="bicubic")
+    save_embedder(network, tmp_path / "model.safetensors", described)
+    assert read_description(tmp_path / "model.safetensors") == described
+    prints = {fingerprint(network.state_dict(), one) for one in (described, Description(architecture=SMALL))}
+    assert len(prints) == 2

@@ -34,8 +34,8 @@ def randomise(network, seed=0):
 @pytest.mark.parametrize(
     ("theirs", "name", "kind"),
     [
-        ("mobilenet_v2", "mobilenetv2_100", "MobileNetV2 of torchvision"),
-        ("efficientnet_b0", "efficientnet_b0", "a network of unknown names"),
+        ("mobilenet_v2", "mobilenetv2_100", "MobileNetV2 of torchvision"),  # others in test_renaming.py
+        ("efficientnet_b0", "efficientnet_b0", "EfficientNet of torchvision"),
     ],
 )
 def test_networks_of_torchvision_compute_the_same_in_timms_form(tmp_path, capsys, theirs, name, kind):

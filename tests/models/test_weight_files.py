@@ -89,7 +89,7 @@ KINDS = {
         lambda state: {"model": under("backbone.", state) | {"heads.weight": torch.zeros(9)}, "iteration": 7},
     ),
     "dino": (
-        "vision transformer in the backbone",
+        "vision transformer of upright images, as of TransReID-SSL in the backbone",
         VIT.backbone,
         lambda state: {
             "student": under("module.backbone.", {name: value * 0 for name, value in state.items()}),
@@ -98,7 +98,19 @@ KINDS = {
         },
     ),
     "dino, converted": ("vision transformer", VIT.backbone, lambda state: state | DINO_HEAD),
-    "transreid": ("vision transformer in the base", VIT.backbone, lambda state: under("base.", state)),
+    "transreid": ("as of TransReID-SSL in the base", VIT.backbone, lambda state: under("base.", state)),
+    "two networks in one state dict": (
+        "ResNet of torch",
+        "resnet18_half",
+        lambda state: (
+            under("teacher.", state | FC) | under("student.", {name: value * 0 for name, value in state.items()})
+        ),
+    ),
+    "a running mean beside": (
+        "ResNet of torch",
+        "resnet18_half",
+        lambda state: {"state_dict": {name: value * 0 for name, value in state.items()}, "state_dict_ema": state | FC},
+    ),
     "transreid-ssl": (
         "vision transformer with a stem of convolutions in the backbone",
         f"{VIT.backbone}_ics",
@@ -226,7 +238,10 @@ def test_a_network_of_other_names_is_said_to_be_one():
         ([1, 2], "expected a state dict.*found list"),
         ({}, "found an empty one"),
         ({"state_dict": {}}, "found an empty one"),
-        ({"a": 1, 2: torch.zeros(1)}, "one of teacher, student, state_dict, model; found no tensors: 2, a"),
+        (
+            {"a": 1, 2: torch.zeros(1)},
+            "one of teacher, student, .*state_dict, model_state_dict, model, .*; found no tensors: 2, a",
+        ),
         ({"args": argparse.Namespace(), "teacher": {"a": torch.zeros(1)}}, r"argparse.Namespace\).*weights_only=False"),
     ],
 )

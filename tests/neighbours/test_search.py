@@ -300,6 +300,41 @@ def test_sizes_out_of_range_are_refused():
         nearest(rows, k=1, queries=rows[:, :3])
 
 
+@pytest.mark.parametrize("rows", [None, range(5, 61)])
+def test_a_block_that_does_not_fit_the_memory_is_halved(rows, monkeypatch, capsys):
+    embeddings, whole, sizes = unit_rows(70, 8, seed=18), search_torch._by_tile, []
+    expected = nearest_on_device(embeddings, None, k=5, rows=rows, device="cpu")
+
+    def by_tile(base, asked, places, k):
+        sizes.append(len(asked))
+        if len(asked) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return whole(base, asked, places, k)
+
+    monkeypatch.setattr(search_torch, "_by_tile", by_tile)
+    monkeypatch.setattr(search_torch, "BLOCK_ROWS", 32)
+    found = nearest_on_device(embeddings, None, k=5, rows=rows, device="cpu")
+    assert sizes[:3] == [32, 16, 8] and set(sizes[3:]) <= {8, 6}
+    assert np.array_equal(found[1], expected[1])
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-6)
+    assert "no memory for 32 rows at a time, going on with 16" in capsys.readouterr().out
+    monkeypatch.setattr(search_torch, "_by_tile", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no")))
+    with pytest.raises(torch.OutOfMemoryError):
+        nearest_on_device(embeddings, None, k=5, device="cpu")
+
+
+def test_blocks_are_powers_of_two_that_fit_the_free_memory(monkeypatch):
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    free = [1 << 40]
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free[0], free[0]))
+    assert search_torch._block_rows(12936, gpu) == search_torch._block_rows(12936, cpu) == 1024
+    assert search_torch._block_rows(10**6, gpu) == search_torch._block_rows(10**6, cpu) == 256
+    free[0] = 8 * 4 * 10**6 * 100  # an eighth of it holds 100 rows
+    assert search_torch._block_rows(10**6, gpu) == 64
+    free[0] = 0
+    assert search_torch._block_rows(10**6, gpu) == 1
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_gpu_finds_the_same():

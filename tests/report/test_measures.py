@@ -61,6 +61,30 @@ def test_reranking_is_reported_beside(scene):
     assert "a_reranked_mAP" in report.values()
 
 
+def test_tracklets_are_measured_beside_by_their_averages(scene):
+    sides, identities, embedded = scene
+    tracklets = {"query": np.arange(6) // 2, "gallery": np.array([0, 1, 2, 3, 4, 5, 6, 6, 6, 9, -1, -1, 12, 13])}
+    moved = {name: replace(side, rows=side.rows.assign(tracklet=tracklets[name])) for name, side in sides.items()}
+    settings = {"identities": identities, "networks": {"a": embedded}, "reranking": None, "ranked_queries": 1}
+    report = retrieval_report(**moved, **settings, tracklets=True)
+    plain = retrieval_report(**sides, **settings)
+    assert {name: value for name, value in report.values().items() if "tracklet" not in name} == plain.values()
+    whose = {0: 1, 1: 3, 2: 5}  # of two people each: the lower number
+    averaged = [(1, [6, 7, 8]), (4, [9]), (5, [10]), (6, [11]), (0, [12])]  # gallery: identities 1 to 3 became one
+    precisions = []
+    for tracklet, who in whose.items():
+        query = unit([embedded["query"][2 * tracklet : 2 * tracklet + 2].mean(axis=0)])[0]
+        others = averaged + [(number + 1, [number]) for number in range(6) if number + 1 != who]
+        order = sorted(others, key=lambda each: -float(query @ unit([embedded["gallery"][each[1]].mean(axis=0)])[0]))
+        places = [place for place, (identity, _) in enumerate(order) if identity == who]
+        precisions += [1 / (places[0] + 1)] if places else []
+    assert report.values()["a_tracklets_mAP"] == pytest.approx(100 * np.mean(precisions))
+    assert (report.values()["tracklet_queries"], report.values()["ignored_tracklet_queries"]) == (2, 1)
+    with pytest.raises(ValueError, match=r"evaluate\.tracklets: expected tracklets .* found none"):
+        none = {name: replace(side, rows=side.rows.assign(tracklet=-1)) for name, side in sides.items()}
+        retrieval_report(**none, **settings, tracklets=True)
+
+
 def test_without_identities_there_is_nothing_to_rank(scene, capsys):
     sides, identities, embedded = scene
     report = retrieval_report(*sides.values(), identities[:0], {"a": embedded}, reranking=None, ranked_queries=3)

@@ -40,6 +40,30 @@ def oracle(query, gallery, k1, k2, weight):
     return (1 - weight) * (1 - shared / (2 - shared)) + weight * original[:queries, queries:]
 
 
+def authors(query, gallery, k1, k2, weight):
+    """Their code, on squared Euclidean distances: over the row's largest, and k1 neighbours beside the row itself."""
+    rows = np.concatenate([query, gallery]).astype(np.float64)
+    original = 2 - 2 * rows @ rows.T
+    original /= original.max(axis=1, keepdims=True)
+    n, ranked = len(rows), nearest(rows, k=k1 + 1)[1].tolist()
+    half = int(np.around(k1 / 2)) + 1
+    weights = np.zeros((n, n))
+    for i in range(n):
+        mutual = [j for j in ranked[i] if i in ranked[j]]
+        expanded = set(mutual)
+        for c in mutual:
+            nearer = [j for j in ranked[c][:half] if c in ranked[j][:half]]
+            if len(set(nearer) & set(mutual)) > 2 / 3 * len(nearer):
+                expanded |= set(nearer)
+        columns = sorted(expanded)
+        weights[i, columns] = np.exp(-original[i, columns])
+    weights /= weights.sum(axis=1, keepdims=True)
+    weights = np.array([weights[ranked[i][:k2]].mean(axis=0) for i in range(n)])
+    queries = len(query)
+    shared = np.array([[np.minimum(a, b).sum() for b in weights[queries:]] for a in weights[:queries]])
+    return (1 - weight) * (1 - shared / (2 - shared)) + weight * original[:queries, queries:]
+
+
 def collect(query, gallery, **settings):
     scores = np.full((len(query), len(gallery)), np.nan, np.float32)
     for rows, tile in reranked_tiles(query, gallery, **settings):
@@ -57,6 +81,21 @@ def test_equals_the_definition(k1, k2, weight, tile):
     expected = oracle(query, gallery, k1, k2, weight)
     scores = collect(query, gallery, k1=k1, k2=k2, weight=weight, tile=tile)
     assert np.abs(-scores - expected).max() <= 1e-5
+
+
+@pytest.mark.parametrize(("k1", "k2", "weight", "tile"), [(20, 6, 0.3, None), (7, 1, 0.0, 7), (9, 3, 1.0, 50)])
+def test_as_the_authors_code_has_it(k1, k2, weight, tile):
+    rows = clustered_rows(130, 16, seed=1)
+    query, gallery = rows[:30], rows[30:]
+    expected = authors(query, gallery, k1, k2, weight)
+    scores = collect(query, gallery, k1=k1, k2=k2, weight=weight, tile=tile, like="authors")
+    assert np.abs(-scores - expected).max() <= 1e-5
+    assert np.abs(scores - collect(query, gallery, k1=k1, k2=k2, weight=weight)).max() > 1e-3
+
+
+def test_copies_alone_have_no_largest_distance():
+    rows = np.tile(clustered_rows(1, 8, seed=1), (30, 1))
+    assert np.isfinite(collect(rows[:5], rows[5:], k1=9, like="authors")).all()
 
 
 def test_tiles_cover_the_queries_in_order():
@@ -84,6 +123,7 @@ def test_read_only_maps_and_other_float_types(tmp_path):
     ("settings", "message"),
     [
         ({"k1": 40}, "k1=40"),
+        ({"k1": 39, "like": "authors"}, "k1 < 39"),
         ({"k1": 0}, "k1=0"),
         ({"k2": 21}, "k2=21"),
         ({"weight": 1.5}, "weight"),

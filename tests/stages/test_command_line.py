@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -70,3 +72,54 @@ def test_an_experiment_that_went_back_to_the_demo_says_so(monkeypatch, tmp_path,
     monkeypatch.setattr(sys, "argv", ["stage"])
     stages.run(lambda: None)
     assert ("every -S must be said again (-S dataset=folder …)" in capfd.readouterr().out) == told
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A machine of so many cores, a quota on them and an environment; what is set on it."""
+
+    def make(*, cores=8, quota="max 100000", unset=stages.POOLS, **environment):
+        (tmp_path / "cpu.max").write_text(quota + "\n")
+        monkeypatch.setattr(stages, "QUOTA", tmp_path / "cpu.max")
+        monkeypatch.setattr(stages, "UNSET", unset)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+        monkeypatch.setattr(os, "environ", dict(environment))
+        return lambda: {os.environ.get(name) for name in stages.POOLS}
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("given", "processes", "expected"),
+    [({}, 1, None), ({}, 4, "2"), ({}, 16, "1"), ({"quota": "250000 100000"}, 1, "2"),
+     ({"quota": "50000 100000"}, 1, "1"), ({"quota": "900000 100000"}, 1, None),
+     ({"quota": "400000 100000"}, 2, "2"), ({"REID_THREADS": "3"}, 1, "3"), ({"REID_THREADS": "3"}, 4, "3"),
+     ({"REID_THREADS": "3", "OMP_NUM_THREADS": "5", "unset": ()}, 1, "3")],
+)  # fmt: skip
+def test_threads_are_those_of_the_process(machine, given, processes, expected):
+    told = machine(**given)
+    stages.set_threads(processes)
+    assert told() == {expected}
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+def test_threads_that_are_set_already_stay(machine):
+    told = machine(quota="200000 100000", unset=stages.POOLS[1:], OMP_NUM_THREADS="5", OMP_WAIT_POLICY="ACTIVE")
+    stages.set_threads()
+    assert told() == {"5", "2"}
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+def test_a_number_of_threads_that_is_none_is_refused(machine):
+    machine(REID_THREADS="two")
+    with pytest.raises(SystemExit, match="REID_THREADS: expected a number of threads, 1 or more; found 'two'"):
+        stages.set_threads()
+
+
+def test_every_library_takes_the_threads_it_is_told():
+    code = "import stages, torch, numba, faiss; print(torch.get_num_threads(), numba.get_num_threads(), end=' ')"
+    code += "; print(faiss.omp_get_max_threads())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"REID_THREADS": "1"}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1 1 1\n"

@@ -114,26 +114,6 @@ def test_labelling_leaves_torch_its_threads(crops):
     assert torch.get_num_threads() == threads
 
 
-def test_what_torch_compile_cannot_do_is_said_and_done_without(crops, monkeypatch, capsys):
-    images, cameras, people = crops
-
-    def broken(network):
-        raise RuntimeError("no compiler here")
-
-    monkeypatch.setattr(torch, "compile", broken)
-    settings = settings_of(compile=True, epochs=1, iterations=1)
-    history = train(new_embedder(small(), seed=0), images, cameras, phases=fixed_phase(people), settings=settings)
-    assert "torch.compile failed (RuntimeError: no compiler here)" in capsys.readouterr().out
-    plain = train(
-        new_embedder(small(), seed=0),
-        images,
-        cameras,
-        phases=fixed_phase(people),
-        settings=replace(settings, compute=replace(settings.compute, compile=False)),
-    )
-    assert history.curves == plain.curves
-
-
 def test_precision_auto_is_told_by_device_and_network(crops, monkeypatch, capsys):
     images, cameras, people = crops
     cpu, model = torch.device("cpu"), new_embedder(small(), seed=0)

@@ -1,0 +1,184 @@
+"""What the published systems' recipes give on photographs, and what each deviation of weight costs.
+
+    python -m benchmarks.published --data ../shared/data --weights FOLDER [--only pku] [--backbones efficientnet_lite0]
+        [--recipes icsr calr multi_queue cluster_contrast] [--arms published nodes_all …] [--seeds 1 2 3]
+        [--steps 720] [--table]
+
+Sets, weights, steps and measures are those of `benchmarks.real`, which has their names. Each recipe runs as it is, and
+with one thing otherwise at a time (`ARMS`). A line per run is appended to benchmarks/results/published.jsonl as it
+ends; a run that has a line there is not run again. published.md is made from that file (`--table` does only this).
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from benchmarks import real
+from tests.repository import make_repository
+
+RUNS = real.RESULTS / "published.jsonl"
+KEY = ["set", "backbone", "recipe", "arm", "seed", "steps"]  # what makes a run
+
+
+class Arm(NamedTuple):
+    """One thing that is otherwise: what, and the overrides that make it so."""
+
+    what: str
+    values: list[str]
+
+
+PUBLISHED = Arm("as published", [])
+ARMS: Mapping[str, Mapping[str, Arm]] = {
+    "cluster_contrast": {
+        "published": PUBLISHED,
+        "bilinear": Arm("bilinear resize", ["unzip.interpolation=bilinear"]),
+        "gem_fixed": Arm("GeM's exponent fixed at 3", ["model.pooling=gem"]),
+        "erase_torchvision": Arm("erased boxes as torchvision's", ["augment.erase_like=torchvision"]),
+        "mirror": Arm(
+            "averaged with the mirror images'", ["extract.flip=true", "train_inter.label_flip=true", "embed.flip=true"]
+        ),
+    },
+    "icsr": {
+        "published": PUBLISHED,
+        "nodes_all": Arm("all information nodes act", ["refine.nodes=all"]),
+        "nodes_none": Arm("no refinement", ["refine.nodes=none"]),
+        "dbscan": Arm("DBSCAN across cameras", ["clustering@refine.method=dbscan"]),
+        "shared": Arm(
+            "one network, which goes on across cameras",
+            ["train_intra.sharing=shared", "train_inter.start_from=intra"],
+        ),
+        "singletons_out": Arm("single images inside cameras are outliers", ["clustering@cluster.method=linkage"]),
+        "norm_whole": Arm("batch norm over the whole batch", ["model.batch_norm_group=64"]),
+        "as_before": Arm(
+            "all six at once, as this recipe was before",
+            [
+                "refine.nodes=all",
+                "clustering@refine.method=dbscan",
+                "train_intra.sharing=shared",
+                "train_inter.start_from=intra",
+                "clustering@cluster.method=linkage",
+                "model.batch_norm_group=64",
+            ],
+        ),
+    },
+    "calr": {
+        "published": PUBLISHED,
+        "adversary_on": Arm("the adversary goes on to the end", ["train_inter.loss.camera_adversary.until_epoch=null"]),
+        "adversary_off": Arm("no adversary", ["train_inter.loss.camera_adversary=null"]),
+        "softmax_once": Arm("one softmax", ["train_inter.loss.camera_adversary.repeated_softmax=false"]),
+        "weights_off": Arm("clusters count alike", ["memory@train_inter.loss=cluster_memory"]),
+    },
+    "multi_queue": {
+        "published": PUBLISHED,
+        "slots_blended": Arm("slots blended, .15", ["train_inter.loss.queue_memory.slot_momentum=0.15"]),
+        "temperature_05": Arm("temperature .05", ["train_inter.loss.queue_memory.temperature=0.05"]),
+        "unit_start": Arm("rings begin with means of norm 1", ["train_inter.loss.queue_memory.unit_start=true"]),
+    },
+}
+HEAD = """The published systems' recipes on photographs (`python -m benchmarks.published`), and with one thing otherwise at a time. Sets,
+weights, steps and measures are those of [real.md](real.md); made from the last line of published.jsonl for each run. mAP, Rank-1 and
+shares in percent, ± the standard deviation over seeds where there are several; "against" is the mean difference of the final mAP to
+the recipe as published, over the seeds that both have. One backbone for both stages of ICSR (there is no IBN here), batches of 32."""  # noqa: E501
+
+
+def read_runs() -> list[dict[str, Any]]:
+    """Return the last line of every run."""
+    lines = RUNS.read_text().splitlines() if RUNS.is_file() else []
+    return list({_key(line): line for line in map(json.loads, lines)}.values())
+
+
+def _key(line: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(line[key] for key in KEY)
+
+
+def wanted(arguments: argparse.Namespace, *, name: str) -> list[dict[str, Any]]:
+    """Return the runs of a set that are wanted and not in the file yet, seed by seed."""
+    there = {_key(line) for line in read_runs()}
+    jobs = []
+    for backbone, seed, recipe in product(arguments.backbones, arguments.seeds, arguments.recipes):
+        for arm, (_, values) in ARMS[recipe].items():
+            job = dict(zip(KEY, (name, backbone, recipe, arm, seed, arguments.steps), strict=True))
+            if _key(job) not in there and (arguments.arms is None or arm in arguments.arms):
+                jobs.append(job | {"values": values})
+    return jobs
+
+
+def run_set(name: str, jobs: list[dict[str, Any]], *, data: Path, weights: Path) -> None:
+    """Run what is wanted of a set in a repository of its own, appending each result as it comes."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        make_repository(folder, ["dataset=market1501"])
+        (folder / "data/market1501/raw").mkdir(parents=True, exist_ok=True)
+        shutil.copy(data / real.SETS[name]["archive"], folder / "data/market1501/raw")
+        for name_of_weights in {real.BACKBONES[job["backbone"]][1] for job in jobs} - {None}:
+            shutil.copy(weights / str(name_of_weights), folder / "data/weights")
+        for job in jobs:
+            found = real.measure(folder, job)
+            with RUNS.open("a") as file:
+                file.write(json.dumps(found) + "\n")
+            print(*(found[key] for key in KEY), found.get("error", found.get("inter_mAP")), flush=True)
+
+
+def table() -> str:
+    """The last line of every run as Markdown, with the difference of each arm to its recipe as published."""
+    columns = {name: key for name, key in real.COLUMNS.items() if name not in ("share of the way", "minutes")}
+    rows = pd.DataFrame(read_runs()).reindex(columns=[*KEY, *columns.values(), "error"])
+    rows[list(real.PERCENT)] *= 100
+    lines = ["| set | backbone | steps | recipe | what is otherwise | seeds | " + " | ".join(columns) + " | against |"]
+    lines.append("|---" * (7 + len(columns)) + "|")
+    place = {(recipe, arm): number for number, (recipe, arm) in enumerate(_arms())}
+    of_run = ["set", "backbone", "steps", "recipe", "seed"]
+    plain = rows[rows["arm"] == "published"].set_index(of_run)["inter_mAP"]
+    groups = rows.groupby(["set", "backbone", "steps", "recipe", "arm"], sort=False)
+    for group, runs in sorted(groups, key=lambda pair: (pair[0][:3], place[pair[0][3:]])):
+        *where, recipe, arm = group
+        cells = [real.mean_of(runs[column].dropna()) for column in columns.values()]
+        paired = runs.set_index(of_run)["inter_mAP"] - plain
+        against = "" if arm == "published" or paired.isna().all() else f"{paired.mean():+.1f}"
+        ended = len(runs["inter_mAP"].dropna())
+        lines.append(
+            "| " + " | ".join(map(str, [*where, recipe, ARMS[recipe][arm].what, ended, *cells, against])) + " |"
+        )
+    failed = rows.dropna(subset="error").to_dict("records")
+    failures = [f"- {', '.join(map(str, _key(row)))}: {row['error']}" for row in failed]
+    return "\n".join(lines + (["", "Refused or failed:", "", *failures] if failures else []))
+
+
+def _arms() -> list[tuple[str, str]]:
+    return [(recipe, arm) for recipe, arms in ARMS.items() for arm in arms]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--weights", type=Path, default=Path("data/weights"))
+    parser.add_argument("--only", nargs="+", choices=list(real.SETS), default=["pku"])
+    parser.add_argument("--backbones", nargs="+", choices=list(real.BACKBONES), default=["efficientnet_lite0"])
+    parser.add_argument("--recipes", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--arms", nargs="+", choices=sorted({arm for _, arm in _arms()}))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--steps", type=int, default=720)
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        files = {name: file for name, (_, file, _) in real.BACKBONES.items()}
+        arguments.backbones = real.present(arguments.backbones, files, folder=arguments.weights)
+        archives = {name: photographs["archive"] for name, photographs in real.SETS.items()}
+        for name in real.present(arguments.only, archives, folder=arguments.data):
+            if jobs := wanted(arguments, name=name):
+                run_set(name, jobs, data=arguments.data, weights=arguments.weights)
+    if RUNS.is_file():
+        (real.RESULTS / "published.md").write_text(f"{HEAD}\n\n{table()}\n")
+        sys.stdout.write(table() + "\n")
+
+
+if __name__ == "__main__":
+    main()
