@@ -140,8 +140,8 @@ PERCENT = ("inter_outlier_share", "inter_camera_span")  # shares in the file
 def schedule(steps: int, recipe: Mapping[str, Any], *, cameras: int = 1) -> dict[str, Any]:
     """Return epochs and iterations of the stages that train, by their keys, which make `steps` in all.
 
-    Networks of one camera each share the steps inside cameras. The rate falls where it falls in the recipe: after the
-    same share of the epochs.
+    Networks of one camera each share the steps inside cameras. Where rounds of both take turns (3 epochs and 2), there
+    are two of them, all epochs as long. The rate falls after the same share of the epochs as in the recipe.
 
     Raises:
         ValueError: where they cannot.
@@ -149,16 +149,19 @@ def schedule(steps: int, recipe: Mapping[str, Any], *, cameras: int = 1) -> dict
     inside = steps // 6 if recipe["train_intra"]["epochs"] else 0
     across = steps - inside
     values: dict[str, Any] = {}
-    for stage, share, most in (("train_intra", inside, 4), ("train_inter", across, 10 if inside else 12)):
+    rounds = recipe["train_inter"]["alternate"]
+    for stage, share, most in (("train_intra", inside, 4), ("train_inter", across, 10 if inside or rounds else 12)):
         epochs = min(most, share)
-        if stage == "train_intra" and recipe[stage]["sharing"] == "per_camera":
-            share = share // cameras
+        if stage == "train_intra" and share and recipe[stage]["sharing"] == "per_camera":
+            share = max(1, share // cameras)
             epochs = max(divisor for divisor in range(1, most + 1) if share % divisor == 0)
         if share and share % epochs:
             raise ValueError(f"--steps {steps}: {stage} cannot share {share} among {epochs} epochs; try 120 or 720")
         if share:
             falls = [round(epochs * epoch / recipe[stage]["epochs"]) for epoch in recipe[stage]["decay_at"]]
             values |= {f"{stage}.epochs": epochs, f"{stage}.iterations": share // epochs, f"{stage}.decay_at": falls}
+    if rounds:
+        values["train_intra.iterations"] = values["train_inter.iterations"]
     return values
 
 

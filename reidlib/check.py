@@ -14,6 +14,8 @@ from reidlib.settings import Name, Seed, arguments, arguments_of_each
 
 IDENTITIES = {"name": "identities"}  # as labels: supervised training, the upper bound
 NONE = {"name": "none"}  # no local labels
+TRACKLETS = {"name": "tracklets"}  # as local labels
+ROWS = "images/train/rows.parquet"  # the file that says nothing of identities
 
 
 def check_file(path: Path = Path("params.yaml")) -> None:
@@ -36,16 +38,17 @@ def check_params(values: Mapping[str, Any]) -> None:
 
 
 def _params(
-    *, name: str, seed: Seed, supervision: str, demo: dict, dataset: dict, source: dict, synthesize: dict, unzip: dict,
-    model: dict, augment: dict, compute: dict, extract: dict, cluster: dict, train_intra: dict, refine: dict,
-    train_inter: dict, embed: dict, calibrate: dict, evaluate: dict, export: dict,
-    transfer: dict,
+    *, name: str, seed: Seed, supervision: str, links: str, demo: dict, dataset: dict, source: dict, synthesize: dict,
+    unzip: dict, model: dict, augment: dict, compute: dict, extract: dict, cluster: dict, train_intra: dict,
+    refine: dict, train_inter: dict, embed: dict, calibrate: dict, evaluate: dict, report: dict,
+    export: dict, transfer: dict,
 ) -> None:  # fmt: skip
     """The sections of params.yaml."""
 
 
 def _dataset(
-    *, name: Name, reader: str, camera_labels: bool, dbscan_eps: Any, local_quantile: Any, global_quantile: Any,
+    *, name: Name, reader: str, camera_labels: bool, dbscan_eps: Any, vit_eps: Any, clip_eps: Any,
+    local_quantile: Any, global_quantile: Any,
     local_epochs: Any, round_epochs: Any,
     merged_share: Any, global_clusters: Any, queue_temperature: Any, iterations: Any, calr_iterations: Any,
 ) -> None:  # fmt: skip
@@ -93,7 +96,7 @@ def _check_labelling(values: Mapping[str, Any]) -> None:
     global_labelling(values)
     for section in ("cluster", "refine"):
         method = values[section]["method"]
-        if method != IDENTITIES and (section == "refine" or method != NONE):
+        if method != IDENTITIES and (section == "refine" or method not in (NONE, TRACKLETS)):
             check_method(method, where=f"{section}.method")
 
 
@@ -105,6 +108,7 @@ def _check_training(values: Mapping[str, Any]) -> None:
     from reidlib.models.architecture import Architecture
     from reidlib.models.start import Across, start_networks
     from reidlib.report.measures import Reranking, retrieval_report
+    from reidlib.report.page import write_page
     from reidlib.training.phases import Rounds
     from reidlib.training.plan import read_plan
 
@@ -117,6 +121,7 @@ def _check_training(values: Mapping[str, Any]) -> None:
     arguments(values["calibrate"], of=calibrate, where="calibrate", given=("seed",))
     arguments(values["export"], of=export_folder, where="export", given=("false_match_rate",))
     arguments(values["evaluate"], of=retrieval_report, where="evaluate", given=("calibration",))
+    arguments(values["report"], of=write_page, where="report", given=("facts", "method", "seed"))
     if values["evaluate"]["reranking"]:
         arguments(values["evaluate"]["reranking"], of=Reranking, where="evaluate.reranking")
     for section in ("train_intra", "train_inter"):
@@ -131,12 +136,13 @@ def _check_agreement(values: Mapping[str, Any]) -> None:
     """Refuse sections that do not go together."""
     cluster, refine = values["cluster"]["method"], values["refine"]["method"]
     intra, inter = values["train_intra"], values["train_inter"]
-    supervised = IDENTITIES in (cluster, refine) or values["supervision"] != "images/train/rows.parquet"
+    supervised = IDENTITIES in (cluster, refine) or values["supervision"] != ROWS
     if supervised and "supervised" not in values["name"]:
         raise ValueError(
             "identities are labels in recipes whose name says supervised alone: recipe=supervised, or another method "
             "than identities and supervision=images/train/rows.parquet"
         )
+    _check_links(values)
     own, source = values["dataset"]["name"], values["source"]["name"]
     if source == own:
         raise ValueError(
@@ -171,3 +177,16 @@ def _check_agreement(values: Mapping[str, Any]) -> None:
         raise ValueError(
             f"cluster.method: none makes no local labels, which {keys} needs; set clustering@cluster.method=linkage"
         )
+
+
+def _check_links(values: Mapping[str, Any]) -> None:
+    """Refuse a person's links in recipes whose name does not say so, and where the clustering cannot keep them."""
+    from reidlib.labels.methods import check_constrained
+
+    if (values["links"] != ROWS) != ("assisted" in values["name"]):
+        raise ValueError(
+            f"links: a person's links (links=links.csv) are of recipes whose name says assisted, and of them alone: "
+            f"recipe=assisted_cues, or links={ROWS}; found links={values['links']} in recipe {values['name']}"
+        )
+    if values["links"] != ROWS and values["refine"]["method"] != IDENTITIES:
+        check_constrained(values["refine"]["method"]["name"], where="refine.method")

@@ -7,9 +7,8 @@ import numpy as np
 from reidlib.images.identities import training_identities
 from reidlib.images.split import open_training
 from reidlib.labels.identities import identity_labels
-from reidlib.labels.local import LocalLabelling, local_labels
-from reidlib.labels.pseudo_labels import PseudoLabels, write_labels
-from reidlib.labels.quality import label_counts
+from reidlib.labels.local import LocalLabelling, given_labels, local_labels, tracklet_labels
+from reidlib.labels.pseudo_labels import write_labels
 from reidlib.settings import arguments, load_params
 from reidlib.tables import open_embeddings, write_metrics
 from stages import run
@@ -22,12 +21,12 @@ def main(*, train: Path, features: Path, supervision: Path, labels: Path, metric
     labelling = LocalLabelling(**arguments(params["cluster"], of=LocalLabelling, where="cluster"))
     match labelling.method["name"]:
         case "none":
-            outliers = np.full(len(split), -1, np.int32)
-            local = PseudoLabels(outliers, label_counts(outliers))
+            local = given_labels(np.full(len(split), -1, np.int32))
         case "identities":
             people = training_identities(supervision, split.ids, recipe=params["name"])
-            known = identity_labels(people, split.cameras)
-            local = PseudoLabels(known, label_counts(known))
+            local = given_labels(identity_labels(people, split.cameras))
+        case "tracklets":
+            local = given_labels(tracklet_labels(split.tracklets))
         case _:
             embeddings = open_embeddings(features / "train.npy", images=len(split))
             local = local_labels(embeddings, split.cameras, labelling=labelling, seed=params["seed"])

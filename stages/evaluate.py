@@ -1,4 +1,4 @@
-"""Embeddings, labels, identities and names -> metrics, tables, pictures. The only stage that reads identities."""
+"""Embeddings, labels, identities and names -> metrics, tables, pictures. No stage that trains reads identities."""
 
 from pathlib import Path
 

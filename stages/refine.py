@@ -7,6 +7,7 @@ from reidlib.images.split import open_training
 from reidlib.labels.global_labelling import global_labelling
 from reidlib.labels.icsr import global_labels
 from reidlib.labels.identities import identity_labels
+from reidlib.labels.links import training_constraints
 from reidlib.labels.pseudo_labels import PseudoLabels, read_labels, write_labels
 from reidlib.labels.quality import label_measures
 from reidlib.settings import load_params
@@ -14,7 +15,8 @@ from reidlib.tables import open_embeddings, start_folder, write_metrics
 from stages import run
 
 
-def main(*, train: Path, features: Path, intra: Path, supervision: Path, labels: Path, metrics: Path) -> None:
+def main(*, train: Path, features: Path, intra: Path, supervision: Path, links: Path, labels: Path,
+         metrics: Path) -> None:  # fmt: skip
     """Cluster all cameras' embeddings together and refine the clusters (or, if supervised, take the identities)."""
     params = load_params("name", "seed", "dataset.camera_labels", "refine", "train_inter.start_from")
     split = open_training(train, camera_labels=params["dataset"]["camera_labels"])
@@ -27,9 +29,9 @@ def main(*, train: Path, features: Path, intra: Path, supervision: Path, labels:
         embeddings = open_embeddings(start / "train.npy", images=len(split))
         local = read_labels(intra / "labels.parquet", images=split.ids)
         colours = open_embeddings(features / "colours.npy", images=len(split))
-        refined = global_labels(
-            embeddings, local, split.cameras, labelling=labelling, seed=params["seed"], colours=colours
-        )
+        kept = training_constraints(split, links, known=labelling.constraints, recipe=params["name"])
+        refined = global_labels(embeddings, local, split.cameras, labelling=labelling, seed=params["seed"],
+                                colours=colours, constraints=kept)  # fmt: skip
     write_labels(labels, images=split.ids, labels=refined.labels)
     write_metrics(metrics, refined.measures)
 

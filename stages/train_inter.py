@@ -16,7 +16,7 @@ from reidlib.training.session import session
 from stages import run_in_processes
 
 
-def main(*, train: Path, features: Path, intra: Path, labels: Path, teacher: Path, source_images: Path,
+def main(*, train: Path, features: Path, intra: Path, labels: Path, links: Path, teacher: Path, source_images: Path,
          source_identities: Path, scratch: Path, inter: Path, curves: Path, metrics: Path) -> None:  # fmt: skip
     """Train across cameras on global labels, clustered and refined anew each epoch."""
     params = load_params("name", "seed", "dataset.camera_labels", "dataset.name", "augment", "cluster", "compute",
@@ -25,10 +25,10 @@ def main(*, train: Path, features: Path, intra: Path, labels: Path, teacher: Pat
     first, local = read_labels(labels, images=split.ids), read_labels(intra / "labels.parquet", images=split.ids)
     images, cameras, people = with_source(split, source_images, source_identities, name=params["source"]["name"])
     colours = open_embeddings(features / "colours.npy", images=len(split))
-    phases, settings, start_from = read_across(params, first, local, split.cameras, people, colours)
+    phases, settings, start_from = read_across(params, first, local, split, links, people, colours)
     start = start_folder(start_from, intra=intra, features=features)
     model, taught = load_embedders(start)[0], open_embeddings(teacher, images=len(split))
-    inputs = [train, features, intra, labels, teacher, source_images, source_identities]
+    inputs = [train, features, intra, labels, teacher, links, source_images, source_identities]
     with session(scratch, inputs=inputs, params=params, check=check_file) as (world, saved):
         history = loop.train(model, images, cameras, phases=phases, settings=settings, world=world, checkpoints=saved,
                              teacher=taught)  # fmt: skip

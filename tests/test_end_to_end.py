@@ -41,7 +41,7 @@ def clone(tmp_path_factory):
     output = run(folder, "dvc", "repro")
     assert stages_run(output) == [
         "synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "embed", "calibrate",
-        "evaluate", "export",
+        "evaluate", "export", "report",
     ]  # fmt: skip
     run(folder, "git", "add", "--all")
     run(folder, "git", "commit", "--quiet", "-m", "ran")
@@ -75,7 +75,9 @@ def test_the_pipeline_writes_what_it_promises(clone):
     assert "inter_mAP" in run(clone, "dvc", "metrics", "show")
     assert run(clone, "git", "status", "--porcelain") == ""  # artifacts are ignored, what should be committed is
     text = run(clone, sys.executable, "-m", "reidlib", "show", "metrics")
-    assert "after train_inter" in text
+    assert "after train_inter" in text and text.rstrip().endswith("metrics/report.html")
+    page = (clone / "metrics/report.html").read_text()
+    assert f"{metrics(clone)['inter_mAP']:.1f}" in page and metrics(clone, "report")["bytes"] == len(page.encode())
 
 
 @pytest.mark.slow
@@ -110,11 +112,11 @@ def test_a_second_repro_runs_nothing(clone):
 def test_only_what_depends_on_a_change_runs_again(clone):
     before = metrics(clone)
     output = run(clone, "dvc", "exp", "run", "-S", "evaluate.ranked_queries=1", *(f"-S{value}" for value in TINY[:-1]))
-    assert stages_run(output) == ["evaluate"]
+    assert stages_run(output) == ["evaluate", "report"]
     assert metrics(clone) == before
     page = clone / "reidlib/report/style.py"
     page.write_text(page.read_text() + "\n# a comment\n")
-    assert stages_run(run(clone, "dvc", "repro")) == ["evaluate"]
+    assert stages_run(run(clone, "dvc", "repro")) == ["evaluate", "report"]
     run(clone, "git", "checkout", "--quiet", ".")
     assert stages_run(run(clone, "dvc", "repro")) == []  # what was there before is in the cache
 
@@ -276,6 +278,8 @@ def test_somebodys_own_footage_goes_all_the_way_without_identities(clone, monkey
         assert sorted(table["path"]) == sorted(name for name in archive.namelist() if name.endswith(".jpg"))
     assert table["camera"].tolist() == [path.split("/")[1] for path in table["path"]]
     assert table["cluster"].nunique() >= values["inter_clusters"]
+    page = (clone / "metrics/report.html").read_text()
+    assert table["path"][0] in page and "No identity of queries and gallery is known" in page
     assert {path.stem for path in (clone / "metrics/evaluate").glob("*.png")} == {"train_intra", "train_inter"}
     corrections = (ROOT / "docs/own-data.md").read_text().split("```python\n")[1].split("```")[0]
     run(clone, sys.executable, "-c", corrections)

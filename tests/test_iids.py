@@ -1,8 +1,10 @@
 """IIDS: its composed values against a table of the published ones, and rounds on sets of 6, 8, 15 and 20 cameras."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -10,6 +12,7 @@ from torch import nn
 from reidlib.check import check_params
 from reidlib.commands.compose import compose_values
 from reidlib.embed import embed
+from reidlib.images.split import Split
 from reidlib.labels.local import LocalLabelling, local_labels
 from reidlib.models.architecture import Architecture
 from reidlib.models.camera_norm import CameraNorm
@@ -120,7 +123,14 @@ def test_two_rounds_with_any_number_of_cameras(recipe, cameras):
     initial = embed(model, images, flip=True)
     inside = LocalLabelling(**arguments(values["cluster"], of=LocalLabelling, where="cluster"))
     local = local_labels(initial, on, labelling=inside, seed=1).labels
-    phases, settings, start = read_across(values, local, local, on)
+    rows = {
+        "image": [f"{row:016x}" for row in range(len(on))],
+        "camera": on.astype(np.int16),
+        "tracklet": -1,
+        "frame": -1,
+    }
+    split = Split(images, pd.DataFrame(rows))
+    phases, settings, start = read_across(values, local, local, split, Path("rows.parquet"))
     history = loop.train(model, images, on, phases=phases, settings=settings)
     assert start == "initial" and len(history.curves) == 6
     assert all(np.isfinite(curve["loss"]) for curve in history.curves)

@@ -18,13 +18,13 @@ FILES = ("dvc.yaml", "data/synthetic/dvc.yaml", "transfer/dvc.yaml")
 STAGES = {name: stage for file in FILES for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()}
 NAMES = [
     "synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "embed", "calibrate",
-    "evaluate", "export", "transfer",
+    "evaluate", "export", "report", "transfer",
 ]  # fmt: skip
 RECIPES = sorted(path.stem for path in (ROOT / "conf/recipe").glob("*.yaml"))
 DATASETS = sorted(path.stem for path in (ROOT / "conf/dataset").glob("*.yaml"))
-ONLY_REFUSE = ("reidlib.settings", "reidlib.check")  # what refuses values, and changes none, reruns nothing
+NO_RESULT = ("reidlib.settings", "reidlib.check", "reidlib.running")  # refuse values or call stages; rerun nothing
 GRAPH = grimp.build_graph("reidlib", "stages", cache_dir=None)
-for module in ONLY_REFUSE:
+for module in NO_RESULT:
     GRAPH.remove_module(module)
 
 
@@ -79,22 +79,50 @@ def test_only_what_measures_depends_on_identities_but_in_recipes_that_say_superv
     chosen = {"${supervision}": values["supervision"], "${source.identities}": values["source"]["identities"]}
     deps = {name: " ".join(chosen.get(word, word) for word in _words(stage["deps"])) for name, stage in STAGES.items()}
     users = {name for name, paths in deps.items() if "identities" in paths}
-    assert users == {"evaluate", "transfer"} | ({"cluster", "refine"} if "supervised" in recipe else set())
+    assert users == {"evaluate", "report", "transfer"} | ({"cluster", "refine"} if "supervised" in recipe else set())
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_persons_links_reach_what_labels_across_cameras_in_recipes_that_say_assisted_alone(recipe):
+    links = compose_values([f"recipe={recipe}"])["links"]
+    deps = {name: " ".join(stage["deps"]).replace("${links}", links) for name, stage in STAGES.items()}
+    users = {name for name, paths in deps.items() if "links.csv" in paths}
+    assert users == ({"refine", "train_inter"} if "assisted" in recipe else set())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["links=links.csv"], "recipes whose name says assisted"),
+        (["recipe=assisted_cues", "links=images/train/rows.parquet"], "links=links.csv"),
+        (["recipe=assisted_cues", "clustering@refine.method=infomap"], "refine.method: infomap keeps no constraints"),
+        (["refine.constraints=tracklet"], "refine.constraints"),
+    ],
+)
+def test_links_and_constraints_that_cannot_be_are_refused(overrides, words):
+    with pytest.raises(ValueError, match=words):
+        check_params(compose_values(overrides))
+
+
+def test_tracklets_may_be_the_classes_inside_cameras_alone():
+    check_params(compose_values(["recipe=icsr", "clustering@cluster.method=tracklets"]))
+    with pytest.raises(ValueError, match=r"refine\.method\.name"):
+        check_params(compose_values(["clustering@refine.method=tracklets"]))
 
 
 def test_only_what_measures_knows_a_name():
     """Names of files and folders spell identities in most datasets."""
     users = {name for name, stage in STAGES.items() if any("names.parquet" in path for path in stage["deps"])}
-    assert users == {"evaluate"}
-    assert {stage for stage in NAMES if "names(" in (ROOT / f"stages/{stage}.py").read_text()} == {"evaluate"}
+    assert users == {"evaluate", "report"}
+    assert {stage for stage in NAMES if "names" in _options(stage)} == {"unzip", "evaluate", "report"}
 
 
-def test_nothing_depends_on_what_is_measured_but_the_card_on_which_nothing_depends():
+def test_nothing_depends_on_what_is_measured_but_card_and_page_on_which_nothing_depends():
     metrics = {str(path) for name in ("evaluate", "transfer") for path in _outputs(STAGES[name])}
     users = {name for name, stage in STAGES.items() if metrics & set(stage["deps"])}
-    assert metrics and users == {"export"}
-    exported = set(_outputs(STAGES["export"]))
-    assert exported and not any(exported & set(stage["deps"]) for stage in STAGES.values())
+    assert metrics and users == {"export", "report"}
+    told = {output for name in users for output in _outputs(STAGES[name])}
+    assert told and not any(told & set(stage["deps"]) for stage in STAGES.values())
 
 
 def test_a_source_brings_its_own_identities_never_the_datasets():
@@ -117,6 +145,13 @@ def test_transfer_measures_the_datasets_it_is_told():
 def test_no_other_stage_reads_identities():
     readers = {stage for stage in NAMES if "identities(" in (ROOT / f"stages/{stage}.py").read_text()}
     assert readers == {"evaluate", "transfer", "cluster", "refine"}
+    given = {stage for stage in NAMES if "identities" in _options(stage)}
+    assert given == {"unzip", "evaluate", "report", "transfer"}
+
+
+def _options(stage: str) -> set[str]:
+    """What the command of a stage gives it, by name."""
+    return {word.removeprefix("--") for word in STAGES[stage]["cmd"].split() if word.startswith("--")}
 
 
 @pytest.mark.parametrize(

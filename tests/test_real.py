@@ -34,6 +34,20 @@ def test_recipes_of_one_and_of_two_stages_take_the_same_number_of_steps(steps):
     assert sum(both) == steps
 
 
+@pytest.mark.parametrize(("steps", "cameras"), [(720, 2), (240, 2), (360, 6), (8, 2)])
+def test_networks_of_one_camera_each_share_the_steps_inside_cameras(steps, cameras):
+    values = real.schedule(steps, RECIPE["icsr"], cameras=cameras)
+    assert RECIPE["icsr"]["train_intra"]["sharing"] == "per_camera"
+    assert values["train_intra.epochs"] * values["train_intra.iterations"] == max(1, steps // 6 // cameras)
+
+
+def test_rounds_of_both_are_two():
+    values = real.schedule(720, compose_values(["recipe=iids", "dataset=market1501", "train_intra.epochs=0",
+                                                "train_inter.start_from=initial"]))  # fmt: skip
+    assert values["train_inter.epochs"] == 10
+    assert values["train_intra.iterations"] == values["train_inter.iterations"] == 72
+
+
 def test_steps_that_epochs_cannot_share_are_refused():
     with pytest.raises(ValueError, match="--steps 700"):
         real.schedule(700, RECIPE["cluster_contrast"])

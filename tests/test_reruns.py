@@ -11,9 +11,10 @@ from dvc.repo import Repo
 
 from tests.repository import make_repository, run
 
-LABEL = {"cluster", "train_intra", "refine", "train_inter", "calibrate", "evaluate"}
+LABEL = {"cluster", "train_intra", "refine", "train_inter", "calibrate", "evaluate", "report"}
 TRAIN = {"train_intra", "train_inter"}
-NETWORK = {"extract", "train_intra", "train_inter", "embed", "export"}
+NETWORK = {"extract", "train_intra", "train_inter", "embed", "export", "report"}
+TOLD = {"evaluate", "report"}
 DATA = "data/synthetic"
 
 ARTIFACTS = [
@@ -34,31 +35,36 @@ EDITS = {  # a file, and the stages that run again because of it
     "reidlib/batches/augment.py": NETWORK,
     "reidlib/labels/dbscan.py": LABEL,
     "reidlib/neighbours/jaccard.py": LABEL - {"calibrate"},
-    "reidlib/calibration/fit.py": {"calibrate", "evaluate", "export"},
+    "reidlib/calibration/fit.py": {"calibrate", "export"} | TOLD,
     "reidlib/export/card.py": {"export"},
-    "reidlib/retrieval/metrics.py": {"evaluate"},
-    "reidlib/report/style.py": {"evaluate"},
+    "reidlib/retrieval/metrics.py": TOLD,
+    "reidlib/report/style.py": TOLD,
+    "reidlib/report/assets/map.js": TOLD,
+    "reidlib/heatmaps.py": {"report"},
     "reidlib/gallery/search.py": set(),
     "reidlib/commands/doctor.py": set(),
     "reidlib/commands/compose.py": set(),
     "reidlib/settings.py": set(),
     "reidlib/check.py": set(),
+    "reidlib/running.py": set(),
     "reidlib/__main__.py": set(),
     "conf/config.yaml": set(),
     "stages/refine.py": {"refine"},
     "stages/evaluate.py": {"evaluate"},
     f"{DATA}/raw/synthetic.zip": {"synthesize", "unzip"},
-    f"{DATA}/images/query/pixels.npy": {"unzip", "embed", "evaluate"},
-    f"{DATA}/images/gallery/rows.parquet": {"unzip", "embed", "evaluate"},
-    f"{DATA}/identities.parquet": {"unzip", "evaluate"},
-    f"{DATA}/names.parquet": {"unzip", "evaluate"},
-    f"{DATA}/embeddings/query/inter.npy": {"embed", "calibrate", "evaluate"},
-    f"{DATA}/calibration.json": {"calibrate", "evaluate", "export"},
+    f"{DATA}/images/query/pixels.npy": {"unzip", "embed"} | TOLD,
+    f"{DATA}/images/gallery/rows.parquet": {"unzip", "embed"} | TOLD,
+    f"{DATA}/identities.parquet": {"unzip"} | TOLD,
+    f"{DATA}/names.parquet": {"unzip"} | TOLD,
+    f"{DATA}/embeddings/query/inter.npy": {"embed", "calibrate"} | TOLD,
+    f"{DATA}/calibration.json": {"calibrate", "export"} | TOLD,
+    "metrics/report.html": {"report"},
 }
 VALUES = {  # a value of params.yaml, and the stages that run again because of it
     "train_inter.epochs": {"train_inter"},
     "train_intra.epochs": {"train_intra", "train_inter"},
     "evaluate.ranked_queries": {"evaluate"},
+    "report.pictures": {"report"},
     "evaluate.tracklets": {"evaluate"},
     "evaluate.false_match_rate": {"evaluate", "export"},
     "calibrate.images": {"calibrate"},
@@ -91,9 +97,10 @@ def repository(tmp_path_factory):
         "calibrate",
         "evaluate",
         "export",
+        "report",
     ):
         write(folder / f"metrics/{stage}.json", "{}")
-    for name in ("train_intra.csv", "train_inter.csv", "evaluate/cmc.csv"):
+    for name in ("train_intra.csv", "train_inter.csv", "evaluate/cmc.csv", "report.html"):
         write(folder / "metrics" / name, "epoch,loss\n")
     run(folder, "dvc", "commit", "--force")
     return folder

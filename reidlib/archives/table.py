@@ -2,24 +2,14 @@
 
 import warnings
 from collections.abc import Sequence
-from hashlib import blake2b
 
 import pandas as pd
 
 from reidlib.archives.archive import Contents, Entry, Listing
 from reidlib.files import listed
-from reidlib.images.split import SPLITS
+from reidlib.images.split import SPLITS, image_id
 
 UNKNOWN_CAMERA = "unknown"
-
-
-def image_id(raw_name: bytes) -> str:
-    """Return the opaque id of an image: 16 hex digits of the blake2b of its name's bytes inside the archive.
-
-    >>> image_id(b"bounding_box_train/0002_c1s1_000451_03.jpg")
-    '3c1509cdbb311e4f'
-    """
-    return blake2b(raw_name, digest_size=8).hexdigest()
 
 
 def image_table(listing: Listing, contents: Sequence[Contents]) -> pd.DataFrame:

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from reidlib.commands.parsing import command_parser
-from reidlib.commands.show import read_metrics
 from reidlib.files import atomic_file
+from reidlib.report.measured import read_metrics
 
 HELP = "compare runs over seeds: mean ± standard deviation"
 LABEL_MEASURES = re.compile(r"([^.]+)_(clusters|outlier_share|silhouette|camera_span|images_per_cluster)")

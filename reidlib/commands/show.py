@@ -1,7 +1,5 @@
 """The metrics of every stage as one table on the terminal, and where to look next: ``reidlib show``."""
 
-import json
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,12 +11,11 @@ from rich.table import Table
 
 from reidlib.commands.compose import chosen_overrides
 from reidlib.commands.parsing import command_parser
+from reidlib.report.measured import read_metrics
 from reidlib.report.titles import MODELS
 
 HELP = "print what every stage measured, as `make demo` does at its end"
 EXAMPLE = "reidlib show metrics"
-STAGES = ("synthesize", "unzip", "extract", "cluster", "train_intra", "refine", "train_inter", "embed", "calibrate",
-          "evaluate", "export")  # fmt: skip
 RETRIEVAL = {"mAP": "mAP", "mINP": "mINP", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10"}
 TRY_NEXT = {
     "dvc repro": "runs only what a change of params.yaml, code or data asks for",
@@ -29,7 +26,7 @@ TRY_NEXT = {
 
 
 def print_metrics(folder: Path, *, console: Console | None = None) -> None:
-    """Print metrics/<stage>.json of every stage found in the folder, then its pictures and the commands to try next.
+    """Print metrics/<stage>.json of every stage found in the folder, its pictures, what to try next, its page.
 
     Raises:
         ValueError: the folder holds no <stage>.json, or one of them is not a flat object of finite numbers.
@@ -49,6 +46,8 @@ def print_metrics(folder: Path, *, console: Console | None = None) -> None:
     chosen = chosen_options(folder.absolute().parent / "params.yaml")
     for command, effect in TRY_NEXT.items():
         console.print(f"  [cyan]{escape(command.format(chosen=chosen))}[/cyan]\n      {effect}", highlight=False)
+    for path in sorted(folder.glob("*.html")):
+        console.print(f"\n[bold]Open in a browser[/bold]\n  {path}", highlight=False)
 
 
 def chosen_options(path: Path) -> str:
@@ -63,24 +62,6 @@ def chosen_options(path: Path) -> str:
         return " <the -S of the run before>"
     overrides = [override for override in overrides if not override.startswith("train_inter.epochs=")]
     return "".join(f" -S {shlex.quote(override)}" for override in overrides)
-
-
-def read_metrics(folder: Path) -> dict[str, dict[str, int | float]]:
-    """The numbers of every <stage>.json of a folder, stages in the pipeline's order, unknown ones last by name."""
-    places = {stage: number for number, stage in enumerate(STAGES)}
-    paths = sorted(folder.glob("*.json"), key=lambda path: (places.get(path.stem, len(STAGES)), path.stem))
-    if not paths:
-        raise ValueError(f"{folder}: expected <stage>.json files, found none; run `dvc repro` first")
-    stages = {}
-    for path in paths:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        finite = isinstance(values, dict) and all(
-            isinstance(value, int | float) and math.isfinite(value) for value in values.values()
-        )
-        if not finite:
-            raise ValueError(f"{path}: expected a flat object of finite numbers, found {str(values)[:80]}")
-        stages[path.stem] = values
-    return stages
 
 
 def stage_table(stages: Mapping[str, Mapping[str, int | float]]) -> Table:

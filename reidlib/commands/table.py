@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from reidlib import __version__
 from reidlib.commands import (
+    ask,
     calibrate,
     compare,
     compose,
@@ -27,6 +28,7 @@ COMMANDS = {
     "index": index,
     "search": search,
     "serve": serve,
+    "ask": ask,
     "calibrate": calibrate,
     "export": export,
     "show": show,

@@ -38,14 +38,21 @@ def warm_labels() -> None:
 
     from reidlib.labels.bottom_up import bottom_up
     from reidlib.labels.camera_similarity import camera_similarity
+    from reidlib.labels.constraints import Links, constraints
+    from reidlib.labels.dbscan import dbscan
     from reidlib.labels.graphs import blend, kth_distances
     from reidlib.labels.linkage import linkage
+    from reidlib.labels.questions import propose
     from reidlib.retrieval.metrics import cosine_tiles, evaluate
 
     embeddings, numbers, cameras = _embeddings(), np.arange(ROWS) // 4, np.arange(ROWS) % 2
     graph = csr_array(((numbers[:, None] == numbers) * np.float32(0.5)).astype(np.float32))
     linkage(graph, quantile=0.001)
     linkage(graph, n_clusters="silhouette")
+    known = constraints(ROWS, same=Links(np.array([[0, 1]])), different=Links(np.array([[0, 4]])))
+    linkage(graph, quantile=0.001, constraints=known)
+    dbscan(graph, eps=0.6, min_samples=4, constraints=known)
+    propose([graph], cameras, known)
     bottom_up(graph)
     kth_distances(graph, k=2)
     blend(graph, embeddings, original_weight=0.5)

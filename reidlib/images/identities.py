@@ -1,4 +1,4 @@
-"""Who is in which image: written apart by `unzip`, read by `evaluate`, and in recipes whose name says supervised."""
+"""Who is in which image: apart from the rest; for `evaluate`, `report` and recipes whose name says supervised."""
 
 from collections.abc import Mapping
 from pathlib import Path

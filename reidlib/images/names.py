@@ -1,4 +1,4 @@
-"""What images are called in the archive: written apart by `unzip`, read by `evaluate` alone.
+"""What images are called in the archive: written apart by `unzip`, read by `evaluate` and `report`.
 
 Names spell identities in most datasets, and so may the names of folders; no stage that trains sees any.
 """

@@ -6,6 +6,7 @@ A split is a folder of its own, so that a change of queries or gallery reaches n
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -141,6 +142,15 @@ def open_pixels(path: Path) -> UInt8[np.ndarray, "n height_px width_px 3"]:
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
         raise ValueError(f"{path}: {array.dtype} {array.shape}; expected uint8 (images, height, width, 3)")
     return array
+
+
+def image_id(raw_name: bytes) -> str:
+    """Return the opaque id of an image: 16 hex digits of the blake2b of its name's bytes inside the archive.
+
+    >>> image_id(b"bounding_box_train/0002_c1s1_000451_03.jpg")
+    '3c1509cdbb311e4f'
+    """
+    return blake2b(raw_name, digest_size=8).hexdigest()
 
 
 def check_ids(images: pd.Series, path: Path) -> None:

@@ -8,8 +8,9 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int, Int32
 
+from reidlib.labels.constraints import Constraints
 from reidlib.labels.graphs import Distances, blend
-from reidlib.labels.methods import METHODS, check_method, radius, takes
+from reidlib.labels.methods import METHODS, check_constrained, check_method, radius, takes
 from reidlib.labels.numbering import separate_outliers
 from reidlib.labels.quality import silhouette
 from reidlib.neighbours.jaccard import jaccard_from_neighbours
@@ -41,17 +42,18 @@ AnyLabelling = TypeVar("AnyLabelling", bound=Labelling)
 
 @dataclass(frozen=True)
 class Clustering:
-    """Labels, clusters numbered without gaps and -1 = outlier; and the graph, where the method uses one."""
+    """Labels, clusters numbered without gaps and -1 = outlier; the graph, where the method uses one; known groups."""
 
     labels: Int32[np.ndarray, "n"]
     distances: Distances | None = None
+    groups: Int32[np.ndarray, "n"] | None = None
 
 
 def apart(clustering: Clustering) -> float:
     """Return how well clusters stand apart: their silhouette on their graph, an outlier's being 0; -1 for one alone."""
     assert clustering.distances is not None
     labels = separate_outliers(clustering.labels)
-    return silhouette(clustering.distances, labels) if labels.max(initial=0) > 0 else -1.0
+    return silhouette(clustering.distances, labels, groups=clustering.groups) if labels.max(initial=0) > 0 else -1.0
 
 
 def neighbours_needed(labelling: Labelling) -> int:
@@ -71,6 +73,7 @@ def cluster(
     complete: bool = False,
     previous: Int[np.ndarray, "n"] | None = None,
     distances: Distances | None = None,
+    constraints: Constraints | None = None,
 ) -> Clustering:
     """Return clusters of all rows together.
 
@@ -82,11 +85,15 @@ def cluster(
         complete: keep every distance below 1 even where the method needs only those within its radius.
         previous: the labels of the epoch before, for the method that goes on from them (bottom_up).
         distances: the graph, where it was made otherwise than `distance_graph` makes it.
+        constraints: which rows belong together and which do not; no label breaks them.
 
     Raises:
-        ValueError: on an unknown method or setting, too few neighbours, or bad embeddings.
+        ValueError: on an unknown method or setting, too few neighbours, or bad embeddings; constraints with a method
+            that keeps none.
     """
     name, settings = check_method(labelling.method)
+    if constraints is not None:
+        check_constrained(name, where="method")
     needed = 0 if distances is not None else neighbours_needed(labelling)
     if needed:
         neighbours = neighbours or nearest(embeddings, k=needed)
@@ -100,9 +107,10 @@ def cluster(
             f"{name} uses no Jaccard distance: expected original_weight 0, found {labelling.original_weight}"
         )
     data = {"distances": distances, "embeddings": embeddings, "neighbours": neighbours}
-    given: dict[str, Any] = {**data, "seed": seed, "previous": previous}
+    given: dict[str, Any] = {**data, "seed": seed, "previous": previous, "constraints": constraints}
     taken = {what: value for what, value in given.items() if takes(name, what)}
-    return Clustering(METHODS[name](**taken, **settings), distances)
+    groups = None if constraints is None else (constraints.before or constraints).groups
+    return Clustering(METHODS[name](**taken, **settings), distances, groups)
 
 
 def distance_graph(

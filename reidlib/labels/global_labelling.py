@@ -10,6 +10,7 @@ from pydantic import Field
 
 from reidlib.labels.alignment import Alignment, align_cameras, join_cues
 from reidlib.labels.graphs import Distances
+from reidlib.labels.links import Known
 from reidlib.labels.methods import check_method, radius
 from reidlib.neighbours.camera_aware import (
     CameraAware,
@@ -43,6 +44,8 @@ class GlobalLabelling:
         link_k: neighbours linked for the information scores, the image itself counted, as in `infomap`.
         link_min_similarity: smallest cosine of a link.
         relative: as `local.LocalLabelling` has it.
+        constraints: what the clustering must keep (dbscan and linkage can): nothing; images of a tracklet together; and
+            tracklets that one camera saw at one moment apart, too. A person's links are kept beside either.
     """
 
     k1: Annotated[int, Field(ge=2)]
@@ -57,6 +60,7 @@ class GlobalLabelling:
     link_k: Count
     link_min_similarity: Share
     relative: bool = False
+    constraints: Known = "none"
 
 
 def global_labelling(params: Mapping[str, Any]) -> GlobalLabelling:

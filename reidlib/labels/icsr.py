@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, Int32
 
 from reidlib.labels.camera_similarity import candidates_needed, nearer_across_cameras
 from reidlib.labels.clustering import apart, cluster, fit_to_images, neighbours_needed
+from reidlib.labels.constraints import Constraints, keep_groups_whole
 from reidlib.labels.global_labelling import GlobalLabelling, camera_aware_graphs, joined_cues
 from reidlib.labels.guards import check_labels
 from reidlib.labels.methods import parameter_to_move, takes
@@ -45,6 +46,7 @@ class GlobalLabeller:
             local ones.
         counted_as: gives for an epoch the one that the weight of the camera similarity is taken at: itself, or, where
             rounds are counted, its round's first.
+        constraints: what is known of the images, which clusters and their refinement keep.
     """
 
     first: Int32[np.ndarray, "n"]
@@ -56,6 +58,7 @@ class GlobalLabeller:
     colours: Embeddings | None = None
     newest_local: Callable[[int], int] | None = None
     counted_as: Callable[[int], int] = int
+    constraints: Constraints | None = None
 
     def __call__(self, epoch: int, embeddings: Embeddings, world: Any, earlier: Sequence[Labels]) -> PseudoLabels:
         """Return the labels of an epoch (from 0).
@@ -79,6 +82,7 @@ class GlobalLabeller:
             once=world.on_first,
             previous=earlier[-1] if self.newest_local is None else None,
             colours=self.colours,
+            constraints=self.constraints,
         )
         stable = {"stability": stability(found.labels, earlier[-1])} if earlier else {}
         return replace(found, measures=found.measures | stable)
@@ -95,6 +99,7 @@ def global_labels(
     once: Callable[[Callable[[], PseudoLabels]], PseudoLabels] = lambda label: label(),
     previous: Labels | None = None,
     colours: Float[np.ndarray, "n c"] | None = None,
+    constraints: Constraints | None = None,
 ) -> PseudoLabels:
     """Cluster all images, and refine the clusters by intra-camera similarity.
 
@@ -108,6 +113,8 @@ def global_labels(
         once: calls a function in one of several processes and gives its result to all.
         previous: the labels of the epoch before, which a clustering that goes on step by step starts from.
         colours: unit-norm rows that describe the images' colours, the second cue.
+        constraints: images that belong together and that do not. No cluster breaks them; of a group refinement keeps
+            every image where it keeps one.
 
     Returns:
         The refined labels; their number of clusters, share of outliers and share of clusters that span cameras, and
@@ -131,7 +138,15 @@ def global_labels(
             near = nearer_across_cameras(embeddings, neighbours, local, cameras, weight=weight, k=needed)
         graphs = camera_aware_graphs(embeddings, cameras, labelling=labelling) if aware else [None]
         found = [
-            cluster(embeddings, near, labelling=labelling, seed=seed, previous=previous, distances=graph)
+            cluster(
+                embeddings,
+                near,
+                labelling=labelling,
+                seed=seed,
+                previous=previous,
+                distances=graph,
+                constraints=constraints,
+            )
             for graph in graphs
         ]
         clustering = max(found, key=apart) if len(found) > 1 else found[0]
@@ -140,6 +155,7 @@ def global_labels(
         refined = clusters
         if labelling.nodes != "none" and neighbours:
             refined = refined_clusters(clusters, local, cameras, neighbours, labelling=labelling, seed=seed)
+            refined = refined if constraints is None else keep_groups_whole(refined, constraints)
             check_labels(refined, parameter="refine.nodes", distances=distances)
         dropped = float(((refined < 0) & (clusters >= 0)).mean())
         signs = {"refined_share": dropped, "camera_probe": camera_probe(embeddings, cameras)}

@@ -57,21 +57,23 @@ def upper_distances(starts, columns, values):
 
 
 @njit(cache=True, nogil=True)
-def silhouettes(starts, columns, values, labels, sizes, first, last, result):
+def silhouettes(starts, columns, values, labels, sizes, groups, group_sizes, first, last, result):
     """Silhouette of the rows first..last (0 for outliers and members of singletons); pairs not stored have distance 1.
 
+    The rows of a row's own group, which belong to its cluster for certain, are left out as the row itself is.
     The mean distance to a cluster is 1 - (sum of the stored similarities) / size, so only stored pairs are visited.
     """
     sums = np.zeros(len(sizes), dtype=np.float64)
     for i in range(first, last):
         cluster = labels[i]
-        if cluster < 0 or sizes[cluster] < 2:
+        others = 0 if cluster < 0 else sizes[cluster] - group_sizes[groups[i]]
+        if others < 1:
             continue
         for p in range(starts[i], starts[i + 1]):
             j = columns[p]
-            if j != i and labels[j] >= 0:
+            if groups[j] != groups[i] and labels[j] >= 0:
                 sums[labels[j]] += 1.0 - np.float64(values[p])
-        inside = 1.0 - sums[cluster] / (sizes[cluster] - 1)
+        inside = 1.0 - sums[cluster] / others
         nearest = 0.0
         for p in range(starts[i], starts[i + 1]):
             other = labels[columns[p]]

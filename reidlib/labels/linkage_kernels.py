@@ -13,6 +13,8 @@ take 64 bits, so two entries take three slots, the third holding the upper halve
 import numpy as np
 from numba import njit
 
+from reidlib.labels.constraint_kernels import hang, set_apart
+
 UNIT = 2.0**-31
 
 
@@ -111,6 +113,8 @@ def _closest(cluster, preferred, neighbours, size, totals, touched):
     highest = 0.0
     for t in range(neighbours):
         other = touched[t]
+        if totals[other] == 0:  # kept apart
+            continue
         mean = totals[other] / (np.float64(size[cluster]) * np.float64(size[other]))
         if mean > highest or (mean == highest and best != preferred and (other == preferred or other < best)):
             best = other
@@ -130,8 +134,11 @@ def _join(gone, kept, size, parent, following, tail):
 
 
 @njit(cache=True, nogil=True)
-def chain(starts, columns, words):
+def chain(starts, columns, words, nodes, apart_starts, apart):
     """All merges of positive mean similarity, in chain order; overwrites ``columns`` and ``words``.
+
+    Rows of one node (``nodes[i]``, the highest row of it, stands for row i) are one cluster from the first; clusters
+    that hold nodes kept apart have no similarity (``apart_starts`` and ``apart``, as in `constraint_kernels.separate`).
 
     The chain starts at the lowest cluster left, steps to the nearest neighbour while that is strictly nearer, and
     merges reciprocal neighbours into the higher slot: scipy's order, so that exact ties are broken as it does.
@@ -150,6 +157,15 @@ def chain(starts, columns, words):
     touched = np.empty(n, dtype=np.int32)
     path = np.empty(n, dtype=np.int32)
     position = np.full(n, -1, dtype=np.int32)
+    list_head = np.full(n, -1, dtype=np.int32)  # the rows of a cluster that are kept apart from others
+    list_next = np.full(n, -1, dtype=np.int32)
+    list_tail = np.full(n, -1, dtype=np.int32)
+    for i in range(n):
+        if nodes[i] != i:
+            _join(i, nodes[i], size, parent, following, tail)
+        if apart_starts[i] < apart_starts[i + 1]:
+            list_head[i] = i
+            list_tail[i] = i
     first = np.empty(n, dtype=np.int32)
     second = np.empty(n, dtype=np.int32)
     similarity = np.empty(n, dtype=np.float64)
@@ -176,6 +192,7 @@ def chain(starts, columns, words):
             neighbours, entries, room = _gather(top, starts, columns, words, parent, packed, following, totals, touched)
             if neighbours < entries and neighbours <= room:
                 _pack(top, neighbours, starts, columns, words, packed, following, tail, totals, touched)
+            set_apart(top, parent, apart_starts, apart, list_head, list_next, totals)
             best, highest = _closest(top, previous, neighbours, size, totals, touched)
         if best == -1:  # nothing left to merge with below distance 1
             if length > 1:  # but the cluster before has it as a neighbour: not symmetric
@@ -198,4 +215,5 @@ def chain(starts, columns, words):
         first[merges], second[merges], similarity[merges] = gone, kept, highest
         merges += 1
         _join(gone, kept, size, parent, following, tail)
+        hang(gone, kept, list_head, list_next, list_tail)
     return first[:merges], second[:merges], similarity[:merges]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int32
 from pydantic import Field
 
 from reidlib.labels.clustering import cluster, distance_graph, fit_to_images
@@ -20,6 +20,8 @@ from reidlib.settings import Count, Share
 
 Embeddings = Float[np.ndarray, "n d"]
 Cameras = Int[np.ndarray, "n"]
+GIVEN_LABELS = ("identities", "tracklets")
+"""In the place of a method: labels that are given, the same in every epoch."""
 FEWEST = 3  # images of a camera, with fewer of which there are no neighbours to share
 
 
@@ -31,7 +33,7 @@ class LocalLabelling:
         k1: neighbours of the k-reciprocal Jaccard distance, the image itself included.
         k2: of its local query expansion.
         original_weight: share of the cosine distance in the distance.
-        method: the clustering, `name` and its settings.
+        method: the clustering, `name` and its settings; or what is in its place: one of `GIVEN_LABELS`, or none.
         relative: whether cosine distances count as shares of the row's largest, in the weights of the Jaccard distance
             too, as the published code of IIDS has it.
     """
@@ -90,6 +92,35 @@ def local_labels(
     if distances is not None:
         measures["silhouette"] = silhouette(distances, numbered)
     return PseudoLabels(numbered, measures)
+
+
+def given_labels(labels: Int32[np.ndarray, "n"]) -> PseudoLabels:
+    """Return labels that were given, not made of clusters, with their number and share of outliers."""
+    return PseudoLabels(labels, label_counts(labels))
+
+
+def tracklet_labels(tracklets: Int[np.ndarray, "n"]) -> Int32[np.ndarray, "n"]:
+    """Return each tracklet as a cluster: the classes of training inside cameras [Li et al., UTAL, TPAMI 2020].
+
+    A person whom a camera saw in two tracklets is two classes there, as in the paper, which draws tracklets far apart
+    in time so that this is rare; what it learns across cameras beside, by a soft match of tracklets, is left to the
+    clusters of `refine` here. Images without a tracklet are outliers.
+
+    Args:
+        tracklets: of the images, numbers unique over cameras; -1 = none.
+
+    Raises:
+        ValueError: where fewer than two tracklets are known.
+    """
+    labels = number_clusters(tracklets)
+    found = int(labels.max(initial=-1)) + 1
+    if found < 2:
+        raise ValueError(
+            f"cluster.method: tracklets: expected images of at least two tracklets, found {found} "
+            f"among {len(labels):,} images; a tracklet is a folder inside its camera's (dataset=folder); or choose "
+            "another clustering@cluster.method"
+        )
+    return labels
 
 
 def silhouette_of(

@@ -25,9 +25,9 @@ METHODS: dict[str, Callable[..., Int32[np.ndarray, "n"]]] = {
 }
 """method(what it takes of `GIVEN`, **settings) -> labels, -1 = outlier."""
 
-GIVEN = ("distances", "embeddings", "neighbours", "seed", "previous")
-"""What a method may take beside its settings: the sparse Jaccard graph, the rows, their nearest rows, a seed, and the
-labels of the epoch before."""
+GIVEN = ("distances", "embeddings", "neighbours", "seed", "previous", "constraints")
+"""What a method may take beside its settings: the sparse Jaccard graph, the rows, their nearest rows, a seed, the
+labels of the epoch before, and what is known of pairs of rows."""
 
 COUNT_KEYS: Mapping[str, tuple[str, ...]] = {
     "bottom_up": ("start_share", "merge_share", "end_share"),
@@ -47,6 +47,18 @@ def takes(name: str, what: str) -> bool:
     (True, False, True)
     """
     return what in inspect.signature(METHODS[name]).parameters
+
+
+def check_constrained(name: str, *, where: str) -> None:
+    """Raise a ValueError unless the method keeps constraints.
+
+    >>> check_constrained("infomap", where="refine.method")
+    Traceback (most recent call last):
+    ValueError: refine.method: infomap keeps no constraints (tracklets, links); expected one of dbscan, linkage
+    """
+    if not takes(name, "constraints"):
+        able = ", ".join(sorted(method for method in METHODS if takes(method, "constraints")))
+        raise ValueError(f"{where}: {name} keeps no constraints (tracklets, links); expected one of {able}")
 
 
 def check_method(method: Mapping[str, Any], *, where: str = "method") -> tuple[str, dict[str, Any]]:

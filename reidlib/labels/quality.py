@@ -69,12 +69,18 @@ def _entropy(shares: Float[np.ndarray, "c"]) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def silhouette(distances: Distances, labels: Int[np.ndarray, "n"]) -> float:
+def silhouette(
+    distances: Distances, labels: Int[np.ndarray, "n"], *, groups: Int[np.ndarray, "n"] | None = None
+) -> float:
     """Mean silhouette [Rousseeuw, 1987] of the rows that are no outliers, in [-1, 1]; needs no identity.
 
     Exact where the graph holds every pair below 1 (the others count as 1): scikit-learn's silhouette_score with
     metric="precomputed" on the dense matrix without the outliers. Members of singletons count 0. Time grows with
     the stored pairs.
+
+    With groups of rows that belong together whatever their distances, each in one cluster, a row's mean distance to its
+    own cluster is that to the other groups' rows: what is known beforehand says nothing for or against clusters.
+    Members of clusters of one group count 0.
 
     Raises:
         ValueError: where there are fewer than two clusters.
@@ -85,8 +91,9 @@ def silhouette(distances: Distances, labels: Int[np.ndarray, "n"]) -> float:
     sizes = np.bincount(numbered[numbered >= 0])
     if len(sizes) < 2:
         raise ValueError(f"silhouette: expected at least two clusters, found {len(sizes)}")
-    graph, rows = graph_arrays(distances), np.zeros(len(labels))
-    each_block(lambda *block: kernels.silhouettes(*graph, numbered, sizes, *block, rows), len(rows), size=BLOCK_ROWS)
+    groups = np.arange(len(labels)) if groups is None else groups
+    given, rows = (*graph_arrays(distances), numbered, sizes, groups, np.bincount(groups)), np.zeros(len(labels))
+    each_block(lambda *block: kernels.silhouettes(*given, *block, rows), len(rows), size=BLOCK_ROWS)
     return float(rows.sum() / sizes.sum())
 
 

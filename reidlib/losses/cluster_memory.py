@@ -38,6 +38,7 @@ class ClusterMemory(Term):
         momentum: Share = 0.1,
         hard: bool = False,
         entropy_from_epoch: Epochs | None = None,
+        outliers: bool = False,
     ) -> None:
         """Hold no cluster yet.
 
@@ -47,10 +48,12 @@ class ClusterMemory(Term):
             hard: of each cluster's samples only the least similar one moves it (the variant of the paper's code).
             entropy_from_epoch: from this epoch on, the samples of a cluster count by log(1 + entropy of its cameras)
                 [Li et al., CALR, arXiv:2403.16450], 5 there.
+            outliers: every outlier is a cluster of its own, as single images are in bottom-up clustering [Lin et al.,
+                AAAI 2019].
         """
         super().__init__()
         self.temperature, self.momentum, self.hard = temperature, momentum, hard
-        self.entropy_from_epoch = entropy_from_epoch
+        self.entropy_from_epoch, self.outliers_are_classes = entropy_from_epoch, outliers
         self.register_buffer("centres", torch.zeros(0, 0))
         self.register_buffer("cameras", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("weights", torch.zeros(0))

@@ -11,8 +11,7 @@ class GroupAttention(nn.Module):
 
     [Nikhal & Riggan, WACV 2021, arXiv:2011.01888]. A grouped 3 × 3 convolution makes a map F; a gate scales F's
     channels by their means (squeeze and excitation); a 7 × 7 convolution of the mean over F's channels, through a
-    sigmoid, tells where to look, and is added to the trunk. We add F too, of which the trunk would otherwise have no
-    more than a mean.
+    sigmoid, tells where to look, and is added to the trunk, as the figure of the published repository draws it.
     """
 
     def __init__(self, channels: int, *, groups: int, reduction: int = 32) -> None:
@@ -29,7 +28,7 @@ class GroupAttention(nn.Module):
     def forward(self, trunk: Float[Tensor, "b channels height width"]) -> Float[Tensor, "b channels height width"]:
         """Return the trunk's features with what was attended to added."""
         grouped = self.channels(self.act(self.norm(self.conv(trunk))))
-        return trunk + grouped + self.positions(grouped.mean(dim=1, keepdim=True)).sigmoid()
+        return trunk + self.positions(grouped.mean(dim=1, keepdim=True)).sigmoid()
 
 
 def gam(*, half: bool = False, drop_path: float = 0.0) -> Any:

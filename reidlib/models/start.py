@@ -53,5 +53,13 @@ def start_networks(
     networks = {}
     for name, (shape, source) in wanted.items():
         networks[name] = new_embedder(shape, seed=seed)
-        load_weights(networks[name], folder=folder, weights=source, strict=strict)
+        try:
+            load_weights(networks[name], folder=folder, weights=source, strict=strict)
+        except ValueError as error:
+            if name != "across":
+                raise
+            raise ValueError(
+                f"extract.across (the network across cameras, {shape.backbone}): {error}. Without one of its own: "
+                "extract.across=null"
+            ) from error
     return networks

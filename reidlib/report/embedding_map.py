@@ -8,6 +8,7 @@ from jaxtyping import Float32
 from reidlib.neighbours.search import nearest
 from reidlib.settings import Count, Seed
 
+MIN_DISTANCE = 0.5  # that UMAP keeps between points: those of one cluster do not cover each other
 FEWEST = 100  # images below which two principal components show as much, and nothing need be compiled
 
 
@@ -35,7 +36,7 @@ def embedding_map(
         warnings.filterwarnings("ignore", message="precomputed_knn")  # that new points could not be added
         laid = umap.UMAP(
             n_neighbors=found.indices.shape[1], metric="cosine", precomputed_knn=(found.indices, distances, None),
-            random_state=seed, n_jobs=1,
+            min_dist=MIN_DISTANCE, random_state=seed, n_jobs=1,
         ).fit_transform(embeddings)  # fmt: skip
     return _spread(np.asarray(laid, np.float32))
 

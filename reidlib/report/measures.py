@@ -118,7 +118,7 @@ def retrieval_report(
         print("dataset.camera_labels=false: matches on the query's own camera count")
     among: dict[str, Any] = {"gallery_identities": known["gallery"], "gallery_cameras": gallery.cameras}
     facts: dict[str, Any] = {"query_identities": known["query"], "query_cameras": query_cameras, **among}
-    if not _can_match(**facts):
+    if not can_match(**facts):
         print("no query has its person in the gallery on another camera: mAP, mINP and CMC cannot be known; if cameras")
         print("are not to be told apart: dataset.camera_labels=false")
         return RetrievalReport()
@@ -162,7 +162,7 @@ def _by_tracklets(
     return evaluate(cosine_tiles(query, gallery), **shared)
 
 
-def _can_match(
+def can_match(
     *, query_identities: Numbers, gallery_identities: Numbers, query_cameras: Numbers, gallery_cameras: Numbers
 ) -> bool:
     """Whether a query has a person who is in the gallery on another camera."""

@@ -17,7 +17,9 @@ def write_results(
     folder: Path, tables: Mapping[str, pd.DataFrame], found: RetrievalReport, *, query: Split, gallery: Split,
     rows: pd.DataFrame, names: pd.DataFrame,
 ) -> None:  # fmt: skip
-    """Write each table of curves, cmc.csv and det.csv, and draw what there is: <name>.png, cmc.png, ranked_lists.png.
+    """Write each table of curves, cmc.csv, det.csv and reliability.csv, and draw what there is.
+
+    Pictures are <name>.png, cmc.png, det.png and ranked_lists.png.
 
     `rows` are those of the training images, `names` what all images and their cameras are called: a table with a column
     `camera` (-1 = all together) gets another with the cameras' names.
@@ -38,6 +40,7 @@ def write_results(
             draw_cmc(models, made / "cmc.png", title="Queries found by rank")
         if len(found.verified.det):
             write_csv(made / "det.csv", found.verified.det)
+            write_csv(made / "reliability.csv", found.verified.reliability)
             draw_det(found.verified.det, made / "det.png", title="Errors of the final network by threshold")
         if found.lists:
             path = made / "ranked_lists.png"

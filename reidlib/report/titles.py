@@ -7,3 +7,15 @@ TABLES = {
     "label_quality_intra": "Pseudo-labels of train_intra against the identities (thin lines: each camera)",
     "label_quality_inter": "Pseudo-labels of train_inter against the identities (thin lines: each camera)",
 }
+STAGES = {
+    "synthesize": "rendered the synthetic pedestrians",
+    "unzip": "read the archive and packed its pictures; identities went to a file that no training sees",
+    "extract": "made the network to start from, and the first embeddings",
+    "cluster": "grouped pictures camera by camera",
+    "train_intra": "trained inside cameras",
+    "refine": "grouped pictures across cameras",
+    "train_inter": "trained across cameras, grouping anew each epoch: the model",
+    "embed": "embedded every picture by every network",
+    "calibrate": "learnt what a cosine means, without an identity",
+    "evaluate": "measured, where identities are known",
+}

@@ -32,10 +32,12 @@ class Verification:
             whose first answer is right and above the threshold at which this percentage of queries find somebody
             where their own individual is not in the gallery: DIR of the open set).
         det: threshold, false_match_rate and false_non_match_rate, by falling threshold.
+        reliability: pairs, said (mean P(same)) and same (the share that are), of each range of P(same) that has any.
     """
 
     measures: Mapping[str, float] = field(default_factory=dict)
     det: pd.DataFrame = field(default_factory=pd.DataFrame)
+    reliability: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def values(self) -> dict[str, float]:
         """Return the measures of the final network for a metrics file."""
@@ -63,6 +65,11 @@ class _Counts:
     def calibration_error(self) -> float:
         """Return the mean difference between what is said and what is so."""
         return float(np.abs(self.parts[:, 1] - self.parts[:, 2]).sum() / self.parts[:, 0].sum())
+
+    def reliability(self) -> pd.DataFrame:
+        """Return what was said and what is so, range by range."""
+        pairs, said, same = self.parts[self.parts[:, 0] > 0].T
+        return pd.DataFrame({"pairs": pairs.astype(np.int64), "said": said / pairs, "same": same / pairs})
 
     def det(self) -> pd.DataFrame:
         """Return both errors over thresholds, from the highest that anybody reaches down, at most once per step."""
@@ -114,7 +121,7 @@ def verification_report(
         "false_non_match_rate": 1 - counts.reached[1] / pairs[1],
         **open_set(np.concatenate(best)),
     }
-    return Verification({name: float(value) for name, value in measures.items()}, counts.det())
+    return Verification({name: float(value) for name, value in measures.items()}, counts.det(), counts.reliability())
 
 
 def _few_rows(query: Embeddings, gallery: Embeddings) -> Iterator[tuple[slice, Float32[np.ndarray, "_ _"]]]:

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, Integer
 
+from reidlib.images.split import Split
 from reidlib.labels.global_labelling import global_labelling
 from reidlib.labels.icsr import GlobalLabeller
 from reidlib.labels.identities import identity_labels
-from reidlib.labels.local import LocalLabelling, local_labels, silhouette_of
+from reidlib.labels.links import training_constraints
+from reidlib.labels.local import GIVEN_LABELS, LocalLabelling, local_labels, silhouette_of
 from reidlib.labels.pseudo_labels import PseudoLabels
 from reidlib.labels.quality import label_counts
 from reidlib.settings import Count, arguments
@@ -56,7 +59,7 @@ class LocalLabeller:
     identities. All of it is done by the first process: searches inside cameras are small.
 
     Attributes:
-        first: the labels of epoch 0, unique over cameras; of all epochs where the method is `identities`.
+        first: the labels of epoch 0, unique over cameras; of all epochs where the method is one of `GIVEN_LABELS`.
         cameras: of the images.
         labelling: how labels are made.
         seed: of the clusterings that draw.
@@ -73,7 +76,7 @@ class LocalLabeller:
 
     def _labels(self, epoch: int, embeddings: Embeddings, earlier: Sequence[Labels]) -> PseudoLabels:
         labels = PseudoLabels(self.first, label_counts(self.first))
-        if epoch and self.labelling.method["name"] != "identities":
+        if epoch and self.labelling.method["name"] not in GIVEN_LABELS:
             seed = self.seed + epoch
             labels = local_labels(embeddings, self.cameras, labelling=self.labelling, seed=seed, previous=earlier[-1])
         if "silhouette" in labels.measures:
@@ -111,7 +114,8 @@ def read_across(
     params: Mapping[str, Any],
     first: Labels,
     local: Labels,
-    cameras: Cameras,
+    split: Split,
+    links: Path,
     source: Labels | None = None,
     colours: Embeddings | None = None,
 ) -> tuple[list[Phase], Settings, str]:
@@ -121,10 +125,11 @@ def read_across(
     says but its number of epochs, and across them.
 
     Args:
-        params: seed, dataset.camera_labels, augment, cluster, compute, refine, train_intra and train_inter.
+        params: name, seed, dataset.camera_labels, augment, cluster, compute, refine, train_intra and train_inter.
         first: refined labels of the own images.
         local: their labels inside cameras.
-        cameras: of the own images.
+        split: the own images.
+        links: a person's, see `reidlib.labels.links.training_constraints`.
         source: identities of the images of another dataset that follow them, if there are any.
         colours: descriptors of the own images' colours.
 
@@ -135,16 +140,18 @@ def read_across(
     rounds = None
     if stage["alternate"] is not None:
         rounds = Rounds(**arguments(stage["alternate"], of=Rounds, where="train_inter.alternate"))
+    labelling, cameras = global_labelling(params), split.cameras
     label: Labeller = GlobalLabeller(
         first=first,
         local=local,
         cameras=cameras,
-        labelling=global_labelling(params),
+        labelling=labelling,
         seed=settings.seed,
         epochs=settings.epochs,
         colours=colours,
         newest_local=None if rounds is None else rounds.newest_local,
         counted_as=int if rounds is None else rounds.begin,
+        constraints=training_constraints(split, links, known=labelling.constraints, recipe=params["name"]),
     )
     if source is not None:
         for key, present in (("loss.teacher", batches["loss"].get("teacher")), ("alternate", rounds)):

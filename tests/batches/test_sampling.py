@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidlib.batches.sampling import batches_of_a_pass, pk_batches
+from reidlib.labels.numbering import separate_outliers
 
 camera_pk_batches = partial(pk_batches, sampling="camera")
 every_camera_pk_batches = partial(pk_batches, sampling="every_camera")
@@ -234,3 +235,17 @@ def test_a_pass_has_as_many_batches_as_whole_ones_fit(labels, per_batch, images,
     for sampling, count in (("mixed", whole), ("camera", whole), ("every_camera", fewest), ("shuffled", fewest)):
         found = batches_of_a_pass(labels, cameras, sampling=sampling, **size)
         assert found == max(1, count // (per_batch * images))
+
+
+def test_an_outlier_that_is_a_class_is_drawn_once_as_spcl_draws_it():
+    """The published batches hold up to 64 classes; K copies of each outlier would leave room for 16."""
+    labels = np.array([0] * 8 + [1] * 8 + [-1] * 200)
+    classes = separate_outliers(labels)
+    *_, found = drawn(pk_batches, [(label, i % 3) for i, label in enumerate(classes.tolist())], 16, 4, 12, 0)
+    seen = Counter()
+    for rows in found:
+        counts = Counter(classes[rows].tolist())
+        assert len(rows) == 64 and len(counts) >= 64 - 2 * 3
+        assert all(count == 1 for label, count in counts.items() if label > 1)
+        seen.update(set(counts))
+    assert set(seen) == set(range(202)) and max(seen.values()) - min(seen.values()) <= 1

@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from reidlib.commands.compose import main
-from reidlib.commands.show import print_metrics, read_metrics
+from reidlib.commands.show import print_metrics
+from reidlib.report.measured import read_metrics
 
 
 def write(folder, **stages):
@@ -41,7 +42,9 @@ def test_retrieval_is_a_table_of_models(tmp_path):
     (row,) = [line for line in text.splitlines() if "initial features" in line]
     assert row.count("10.2") == 3
     assert "cmc.png" in text
-    assert "dvc repro" in text
+    assert "dvc repro" in text and "browser" not in text
+    (folder / "report.html").touch()
+    assert printed(folder).splitlines()[-1].endswith("report.html")  # the last thing that `make demo` says
 
 
 def test_the_next_command_repeats_what_was_chosen(tmp_path):

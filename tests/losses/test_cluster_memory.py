@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 from reidlib.losses.cluster_memory import ClusterMemory
+from reidlib.losses.total import TotalLoss
 from reidlib.settings import arguments
 from tests.training.oracles import unit
 
@@ -121,3 +122,20 @@ def test_labels_without_a_cluster_are_refused(begun, make_batch, labels):
 def test_a_momentum_out_of_range_is_refused():
     with pytest.raises(ValueError, match=r"momentum.*less than or equal to 1"):
         arguments({"momentum": 1.1}, of=ClusterMemory, where="loss.cluster_memory")
+
+
+def test_outliers_may_be_clusters_of_their_own(make_start, make_batch):
+    """Single images beside clusters, as bottom-up clustering has them, through the loss that asks for them."""
+    embeddings, labels = unit(6, 8, 0).numpy(), np.int32([0, -1, 0, 1, 1, -1])
+    assert not ClusterMemory().outliers_are_classes
+    loss = TotalLoss({"cluster_memory": {"outliers": True, "momentum": 0.5}})
+    classes = loss.classes(labels)
+    np.testing.assert_array_equal(classes, [0, 2, 0, 1, 1, 3])
+    loss.begin(make_start(embeddings, classes))
+    memory = loss.terms["cluster_memory"]
+    torch.testing.assert_close(memory.centres[2:], torch.from_numpy(embeddings[[1, 5]]))
+    moved = unit(1, 8, 5)
+    memory.update(make_batch(moved, [3]))
+    torch.testing.assert_close(
+        memory.centres[3], functional.normalize(torch.from_numpy(embeddings[5]) + moved[0], dim=0)
+    )

@@ -43,6 +43,23 @@ def test_equals_one_group_after_the_other_to_the_bit(dtype, memory_format):
         torch.testing.assert_close(mine, other)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gpu_agrees(dtype, memory_format):
+    given = [each.detach() for each in drawn(12, 5, 6, 3, dtype=dtype)]
+    given[0] = given[0].contiguous(memory_format=memory_format)
+    results = []
+    for where in ("cpu", "cuda"):
+        own = [each.to(where).requires_grad_() for each in given]
+        found = normalise_groups(*own, group=4, eps=1e-5)
+        found.normalised.float().pow(3).mean().backward()
+        results.append([each.detach().float().cpu() for each in (*found, *(value.grad for value in own))])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=2e-2 if dtype == torch.bfloat16 else 1e-3)
+
+
 def test_inside_autocast_as_one_after_the_other():
     features, weight, bias = drawn(8, 5, 4, 2)
     with torch.autocast("cpu", torch.bfloat16):

@@ -33,6 +33,12 @@ def test_the_other_has_its_own_backbone_and_weights(tmp_path):
     assert networks["across"].architecture == shape and same(networks["across"].backbone, file.backbone)
 
 
+def test_a_file_that_is_not_there_is_told_with_the_way_without_it(tmp_path):
+    across = {"backbone": "resnet18_ibn_a", "weights": "resnet18_ibn_a.pth"}
+    with pytest.raises(ValueError, match=r"extract\.across .*resnet18_ibn_a.*name of a file.*extract\.across=null"):
+        start_networks(SMALL, seed=3, folder=tmp_path, weights="random", across=across)
+
+
 def test_settings_that_do_not_fit_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"extract\.across\.weight"):
         start_networks(SMALL, seed=3, folder=tmp_path, weights="random", across={"backbone": "resnet18", "weight": "x"})

@@ -57,11 +57,13 @@ def test_it_is_what_loops_over_all_pairs_find(made, monkeypatch):
             own.append(best[True])
             other.append(best[False])
     cosine, probability, reached, same = (np.array(column) for column in zip(*pairs, strict=True))
-    error = 0.0
+    error, ranges = 0.0, []
     for part in range(15):
         inside = (probability >= part / 15) & (probability < (part + 1) / 15)
         if inside.any():
             error += inside.mean() * abs(probability[inside].mean() - same[inside].mean())
+            ranges.append((probability[inside].mean(), same[inside].mean(), inside.sum()))
+    np.testing.assert_allclose(found.reliability[["said", "same", "pairs"]], ranges, atol=1e-6)
     expected = {
         "inter_calibration_error": error,
         "inter_false_match_rate": reached[~same].mean(),
@@ -89,7 +91,7 @@ def test_without_pairs_of_the_same_nothing_is_said(made):
         {"query": np.full(40, 1), "gallery": np.full(60, 2)},
     ):
         found = verification_report(*splits.values(), people, vectors, KNOWN, false_match_rate=0.01)
-        assert found.values() == {} and len(found.det) == 0
+        assert found.values() == {} and len(found.det) == len(found.reliability) == 0
 
 
 def test_false_alarms_allow_no_more_than_they_say():

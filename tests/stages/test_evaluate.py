@@ -102,7 +102,7 @@ def test_arrays_are_measured_and_no_network_is_loaded(dataset):
     report = dataset / "metrics" / "evaluate"
     tables = {"cmc", "det", "label_quality_inter", "train_inter"}
     assert {path.name for path in report.iterdir()} == (
-        {f"{name}.csv" for name in tables} | {f"{name}.png" for name in (*tables, "ranked_lists")}
+        {f"{name}.csv" for name in (*tables, "reliability")} | {f"{name}.png" for name in (*tables, "ranked_lists")}
     )
     quality = pd.read_csv(report / "label_quality_inter.csv")
     assert quality["camera"].tolist() == [-1, 0, 1] and quality["camera_name"].tolist() == ["all", "door", "yard"]

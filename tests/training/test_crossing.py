@@ -56,7 +56,7 @@ CASES = range(14)
 INSIDE = {"sampling": "every_camera", "clusters_per_batch": 2, "images_per_cluster": 2}
 SETTINGS = settings_of(
     iterations=2, backbone_rate=0.5, warm_up=1, warm_up_from=0.5, decay_factor=0.5, cosine=True, clip_norm=10.0,
-    label_flip=True, log_every=1,
+    label_flip=True, log_every=1, cosine_to=0.1, frozen={"backbone": 1}, decay_norms=False, ema=0.9,
 )  # fmt: skip
 
 

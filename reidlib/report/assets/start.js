@@ -1,0 +1,6 @@
+// Everything begins here, after all that is used has been defined.
+startClusters();
+startSearch();
+startMap();
+window.addEventListener("beforeprint", () => { document.getElementById("run").open = true; });
+document.documentElement.dataset.ready = "true";

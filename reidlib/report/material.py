@@ -1,0 +1,101 @@
+"""What a run left, as the page needs it: pictures, embeddings, labels, who is known, what was measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float32, Int32, Int64, UInt8
+
+from reidlib.calibration.calibration import Calibration, read_calibration
+from reidlib.images.identities import known_identities, read_identities
+from reidlib.images.names import camera_names, read_names
+from reidlib.images.split import Split, read_rows
+from reidlib.labels.pseudo_labels import read_labels
+from reidlib.report.measured import Measured, read_measured
+from reidlib.tables import open_embeddings, require_same_images
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is known of every image of a dataset after a run.
+
+    Attributes:
+        splits: `train`, `query` and `gallery`, the latter two perhaps empty.
+        embeddings: of each split by the final network.
+        labels: of the training images, -1 = outlier.
+        epochs: epoch, row and label of every epoch of the last training stage.
+        identities: of each split, 0 = distractor, -1 = unknown.
+        names: image, path, camera, tracklet of every image, split after split.
+        calibration: of the final network.
+        measured: by all stages.
+    """
+
+    splits: Mapping[str, Split]
+    embeddings: Mapping[str, Float32[np.ndarray, "_ d"]]
+    labels: Int32[np.ndarray, "n"]
+    epochs: pd.DataFrame
+    identities: Mapping[str, Int32[np.ndarray, "_"]]
+    names: pd.DataFrame
+    calibration: Calibration
+    measured: Measured
+
+    @cached_property
+    def cameras(self) -> dict[int, str]:
+        """The name of each camera that any image is of, by its number."""
+        if not self.splits["train"].camera_labels:
+            return {0: "all cameras"}
+        rows = pd.concat([split.rows[["image", "camera"]] for split in self.splits.values()])
+        return dict(sorted(camera_names(rows, self.names).items()))
+
+    def places(self, split: str) -> Int64[np.ndarray, "_"]:
+        """Return the camera of each image of a split as its place in `cameras`."""
+        return np.searchsorted(np.array(list(self.cameras)), self.splits[split].cameras).astype(np.int64)
+
+    def picture(self, split: str, row: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Return an image, out of the memory map."""
+        return np.array(self.splits[split].images[row])
+
+    @property
+    def known(self) -> bool:
+        """Whether queries and gallery have known identities, so that right and wrong can be told."""
+        return all((self.identities[name] > 0).any() for name in ("query", "gallery"))
+
+
+def read_material(
+    splits: Mapping[str, Split], *, embeddings: Path, inter: Path, identities: Path, names: Path, calibration: Path,
+    measured: Path,
+) -> Material:  # fmt: skip
+    """Read what the stages left of these splits.
+
+    Args:
+        splits: `train`, `query`, `gallery`.
+        embeddings: the folder that the stage `embed` writes.
+        inter: that of the last training stage.
+        identities: what `unzip` wrote apart.
+        names: likewise.
+        calibration: a file.
+        measured: the folder of <stage>.json, curves and tables.
+
+    Raises:
+        ValueError: where a file is damaged or of other images.
+        FileNotFoundError: where one is missing.
+    """
+    for name, split in splits.items():
+        require_same_images(read_rows(embeddings / name)["image"], split.ids, where=embeddings / name)
+    every = pd.concat([split.ids for split in splits.values()])
+    known = read_identities(identities, among=every)
+    return Material(
+        splits=splits,
+        embeddings={
+            name: open_embeddings(embeddings / name / "inter.npy", images=len(split)) for name, split in splits.items()
+        },
+        labels=read_labels(inter / "labels.parquet", images=splits["train"].ids),
+        epochs=pd.read_parquet(inter / "epochs.parquet"),
+        identities={name: known_identities(split.ids, known) for name, split in splits.items()},
+        names=read_names(names, among=every),
+        calibration=read_calibration(calibration),
+        measured=read_measured(measured),
+    )
