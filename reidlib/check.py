@@ -49,6 +49,7 @@ def _params(
 def _dataset(
     *, name: Name, reader: str, camera_labels: bool, dbscan_eps: Any, vit_eps: Any, clip_eps: Any,
     local_quantile: Any, global_quantile: Any,
+    local_epochs: Any, round_epochs: Any,
     merged_share: Any, global_clusters: Any, queue_temperature: Any, iterations: Any, calr_iterations: Any,
 ) -> None:  # fmt: skip
     """The section `dataset`; what is Any here is put into other sections by interpolation, and checked there."""
@@ -116,7 +117,7 @@ def _check_training(values: Mapping[str, Any]) -> None:
     arguments_of_each(values["extract"], of=[start_networks, initial_embeddings], where="extract", given=given)
     if values["extract"]["across"]:
         arguments(values["extract"]["across"], of=Across, where="extract.across")
-    arguments(values["embed"], of=embed_together, where="embed")
+    arguments(values["embed"], of=embed_together, where="embed", given=("cameras",))
     arguments(values["calibrate"], of=calibrate, where="calibrate", given=("seed",))
     arguments(values["export"], of=export_folder, where="export", given=("false_match_rate",))
     arguments(values["evaluate"], of=retrieval_report, where="evaluate", given=("calibration",))
@@ -125,7 +126,7 @@ def _check_training(values: Mapping[str, Any]) -> None:
         arguments(values["evaluate"]["reranking"], of=Reranking, where="evaluate.reranking")
     for section in ("train_intra", "train_inter"):
         settings, batches, _ = read_plan(values, section)
-        if settings.epochs:
+        if settings.epochs or values["train_inter"]["alternate"]:
             TotalLoss(batches["loss"], where=f"{section}.loss")
     if values["train_inter"]["alternate"]:
         arguments(values["train_inter"]["alternate"], of=Rounds, where="train_inter.alternate")
@@ -155,6 +156,15 @@ def _check_agreement(values: Mapping[str, Any]) -> None:
         raise ValueError(
             f"train_inter.start_from=intra: there is no single network to go on from with train_intra.epochs="
             f"{intra['epochs']} and train_intra.sharing={intra['sharing']}: set train_inter.start_from=initial"
+        )
+    styles = {
+        "train_inter.label_styles": inter.get("label_styles"),
+        "embed.camera_styles": values["embed"].get("camera_styles"),
+    }
+    if any(styles.values()) and not values["model"].get("camera_norm_after"):
+        keys = ", ".join(key for key, wanted in styles.items() if wanted)
+        raise ValueError(
+            f"{keys}: expected a network with model.camera_norm_after, found none; set it, or these to false"
         )
     uses = {
         "train_intra.epochs": intra["epochs"] > 0,

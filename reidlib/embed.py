@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Int64, Integer, UInt8
+from torch import Tensor
+from torch.nn import functional
 
 from reidlib.batches.augment import normalise
 from reidlib.batches.colour import balanced_stripes, colour_stripes
-from reidlib.batches.residence import Images, batches
+from reidlib.batches.residence import Images, batches, on_device
 from reidlib.models.embedder import Embedder
 from reidlib.progress import progress
 from reidlib.settings import Count
@@ -34,7 +36,8 @@ def embed(
     flip: bool = False,
     rows: range | None = None,
     bf16: bool = False,
-) -> Embeddings:
+    cameras: Integer[np.ndarray, "n"] | None = None,
+) -> Float32[np.ndarray, "m d"]:
     """Embed every image, in order, on the model's device.
 
     Args:
@@ -45,6 +48,9 @@ def embed(
         flip: add the embedding of the mirror image before normalising.
         rows: the images to embed; all without.
         bf16: run the network in bfloat16.
+        cameras: of the images: what a network with a camera norm makes of each in the style of every camera that it was
+            trained on is added up before normalising [Xuan & Zhang, TPAMI 2022]; so many passes for one. Images of a
+            camera that it does not know stay as they are.
 
     Returns:
         Unit-norm rows.
@@ -59,7 +65,8 @@ def embed(
     model.eval()
     while embeddings is None:
         try:
-            embeddings = _embed_rows(model, images, wanted, batch_size=batch_size, flip=flip, bf16=bf16)
+            views = Views(flip=flip, cameras=cameras if model.architecture.camera_norms else None)
+            embeddings = _embed_rows(model, images, wanted, batch_size=batch_size, views=views, bf16=bf16)
         except torch.OutOfMemoryError:
             if batch_size == 1:
                 raise
@@ -78,10 +85,37 @@ def embed(
     return embeddings
 
 
+class Views(NamedTuple):
+    """Which views of an image make its embedding.
+
+    Attributes:
+        flip: itself and its mirror image.
+        cameras: of all images: each in the style of every camera that the network knows; None: as they are.
+    """
+
+    flip: bool
+    cameras: Integer[np.ndarray, "n"] | None
+
+    def embedded(self, model: Embedder, batch: Tensor, rows: Int64[np.ndarray, "b"]) -> Float32[Tensor, "b d"]:
+        """Return the unit-norm sums over the views of a batch, these rows of the images."""
+        styles: list[tuple[Tensor, ...]] = [()]
+        if self.cameras is not None:
+            count = model.architecture.cameras
+            known = self.cameras[rows] < count
+            source = np.where(known, self.cameras[rows], 0).astype(np.int64)
+            targets = (np.where(known, camera, 0) for camera in range(count))  # of unknown ones: source, thus no change
+            styles = [(on_device(batch, source), on_device(batch, target.astype(np.int64))) for target in targets]
+        images = [batch, batch.flip(3)] if self.flip else [batch]
+        if len(images) * len(styles) == 1:
+            return model(batch).embeddings
+        total = sum(model(image, *style).summands for style in styles for image in images)
+        return functional.normalize(torch.as_tensor(total), dim=1)
+
+
 @torch.inference_mode()
 def _embed_rows(
-    model: Embedder, images: Images, wanted: Int64[np.ndarray, "m"], *, batch_size: int, flip: bool, bf16: bool
-) -> Embeddings:
+    model: Embedder, images: Images, wanted: Int64[np.ndarray, "m"], *, batch_size: int, views: Views, bf16: bool
+) -> Float32[np.ndarray, "m d"]:
     """Embed some images by a network that is in evaluation mode."""
     where, architecture = next(model.parameters()).device, model.architecture
     embeddings = np.empty((len(wanted), model.dimension), np.float32)
@@ -91,21 +125,27 @@ def _embed_rows(
         size = model.size_of(images)
         batch = normalise(source, rows=chosen, size_px=size, mean=architecture.mean, std=architecture.std).to(where)
         with torch.autocast(where.type, torch.bfloat16, enabled=bf16):
-            embedded = model(batch).embeddings
-            if flip:
-                embedded = torch.nn.functional.normalize(embedded + model(batch.flip(3)).embeddings, dim=1)
+            embedded = views.embedded(model, batch, wanted[start : start + len(chosen)])
         embeddings[start : start + len(chosen)] = embedded.cpu().numpy()
     return embeddings
 
 
 def embed_together(
-    models: Sequence[Embedder], images: Images, *, flip: bool = False, batch_size: Count = 256
+    models: Sequence[Embedder],
+    images: Images,
+    *,
+    flip: bool = False,
+    batch_size: Count = 256,
+    camera_styles: bool = False,
+    cameras: Integer[np.ndarray, "n"] | None = None,
 ) -> Embeddings:
     """Embed images with one network, or with several side by side (one per camera, say), on the default device.
 
-    The cosines of several are the means of each one's cosines. `flip` and `batch_size` are as in `embed`.
+    The cosines of several are the means of each one's cosines. `flip`, `batch_size` and, where `camera_styles`,
+    `cameras` are as in `embed`.
     """
-    parts = [embed(model.to(device()), images, flip=flip, batch_size=batch_size) for model in models]
+    styled = cameras if camera_styles else None
+    parts = [embed(model.to(device()), images, flip=flip, batch_size=batch_size, cameras=styled) for model in models]
     return np.hstack(parts) / np.float32(len(parts) ** 0.5)
 
 

@@ -15,12 +15,12 @@ def main(*, train: Path, query: Path, gallery: Path, features: Path, intra: Path
          metrics: Path) -> None:  # fmt: skip
     """Embed train, query and gallery by the initial features, the network(s) of train_intra, and the final network."""
     params = load_params("embed", "extract.batch_size", "extract.descriptor", "extract.flip")
-    values = arguments(params["embed"], of=embed_together, where="embed")
+    values = arguments(params["embed"], of=embed_together, where="embed", given=("cameras",))
     networks = {"initial": [load_embedder(features / "model.safetensors").to(device())], "inter": load_embedders(inter)}
     known = {("train", "initial"): features / "train.npy"}  # the stages before have embedded what they train on
     if (intra / "train.npy").is_file():
         networks["intra"] = load_embedders(intra)
-        known |= {} if values["flip"] else {("train", "intra"): intra / "train.npy"}
+        known |= {} if values["flip"] or values["camera_styles"] else {("train", "intra"): intra / "train.npy"}
     splits = {"train": open_split(train), "query": open_split(query), "gallery": open_split(gallery)}
     with atomic_folder(embeddings) as folder:
         for name, split in splits.items():
@@ -32,7 +32,7 @@ def main(*, train: Path, query: Path, gallery: Path, features: Path, intra: Path
                 elif network == "initial":
                     write_array(path, initial_embeddings(models[0], split.images, **params["extract"]))
                 else:
-                    write_array(path, embed_together(models, split.images, **values))
+                    write_array(path, embed_together(models, split.images, cameras=split.cameras, **values))
     write_metrics(metrics, {"images": sum(map(len, splits.values())), "networks": len(networks)})
 
 

@@ -15,7 +15,7 @@ from stages import run
 def main(*, inter: Path, query: Path, gallery: Path, identities: Path, metrics: Path) -> None:
     """Measure the final network on a dataset that it was not trained on; nothing is adapted to it."""
     params = load_params("embed", "evaluate.reranking")
-    settings = arguments(params["embed"], of=embed_together, where="embed")
+    settings = arguments(params["embed"], of=embed_together, where="embed", given=("cameras",))
     sides = {"query": open_split(query), "gallery": open_split(gallery)}
     models = load_embedders(inter)
     embedded = {name: embed_together(models, split.images, **settings) for name, split in sides.items()}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from reidlib.batches.augment import normalise
 from reidlib.embed import embed, embed_together, initial_embeddings
 from reidlib.models.architecture import Architecture
 from reidlib.models.embedder import new_embedder
@@ -104,3 +105,39 @@ def test_images_are_normalised_as_the_weights_expect(model, images):
         expected = other(batch.permute(0, 3, 1, 2)).embeddings
     np.testing.assert_allclose(embed(other, images), expected.numpy(), atol=1e-5)
     assert not np.allclose(embed(model, images), expected.numpy(), atol=1e-3)
+
+
+@pytest.mark.parametrize("embedding", ["after_neck", "before_neck"])
+def test_styles_of_all_cameras_are_summed_as_in_a_loop_over_images(images, embedding):
+    shape = replace(
+        SMALL, embedding=embedding, camera_norm_after=["layer1", "layer2"], cameras=3, camera_norm_by="batch"
+    )
+    model, cameras = new_embedder(shape, seed=1), np.int16([0, 1, 0, 1, 0, 1, 0, 1, 2, 5, 0])
+    generator = torch.Generator().manual_seed(0)
+    batch = torch.randn(8, 3, 32, 16, generator=generator)
+    model.train()(batch, torch.arange(8) % 2)  # camera 2 has no statistics yet, camera 5 is unknown
+    expected = []
+    with torch.inference_mode():
+        for image, camera in zip(images, cameras.tolist(), strict=True):
+            plain = normalise(image[None], rows=np.array([0]), size_px=(32, 16), mean=shape.mean, std=shape.std)
+            total = torch.zeros(model.dimension)
+            for target in range(3):
+                style = (torch.tensor([camera]), torch.tensor([target])) if camera < 3 else ()
+                for view in (plain, plain.flip(3)):
+                    features = model.eval()(view, *style)
+                    total += features.pooled.flatten() if embedding == "before_neck" else features.embeddings[0]
+            expected.append(total / total.norm())
+    model.train()
+    found = embed(model, images, batch_size=4, flip=True, cameras=cameras)
+    np.testing.assert_allclose(found, torch.stack(expected).numpy(), atol=1e-5)
+    assert not np.allclose(found, embed(model, images, flip=True), atol=1e-4)
+    part = embed(model, images, batch_size=4, flip=True, cameras=cameras, rows=range(3, 9))
+    np.testing.assert_allclose(part, found[3:9], atol=1e-6)
+    styled = embed_together([model], images, flip=True, camera_styles=True, cameras=cameras)
+    np.testing.assert_allclose(styled, found, atol=1e-6)
+    plain = embed_together([model], images, flip=True, cameras=cameras)
+    np.testing.assert_allclose(plain, embed(model, images, flip=True), atol=1e-6)
+
+
+def test_a_network_without_a_camera_norm_embeds_whatever_the_cameras(model, images):
+    assert np.array_equal(embed(model, images, cameras=np.zeros(11, np.int16)), embed(model, images))

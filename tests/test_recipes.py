@@ -113,11 +113,11 @@ def test_a_recipe_goes_from_images_to_figures(unzipped, recipe):
 def test_batches_of_a_recipe_can_be_normalised_whatever_the_number_of_cameras(recipe):
     """Of the known datasets: 2 (CUHK03) to 20 (VeRi-776)."""
     values = compose.compose_values([f"recipe={recipe}", "dataset=market1501"])
-    norm = GroupedBatchNorm(2, group=values["model"]["batch_norm_group"])
     for section in ("train_intra", "train_inter"):
         plan = values[section]
+        norm = GroupedBatchNorm(2, group=plan["batch_norm_group"] or values["model"]["batch_norm_group"])
         images = plan["clusters_per_batch"] * plan["images_per_cluster"]
-        for cameras in range(1, 21) if plan["sampling"] == "every_camera" else [1]:
+        for cameras in range(1, 21) if plan["sampling"] in ("every_camera", "shuffled") else [1]:
             assert norm(torch.randn(images * cameras, 2)).shape == (images * cameras, 2)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int64, Integer
 
 Labels = Integer[np.ndarray, "n"]
+Sampling = Literal["mixed", "camera", "every_camera", "shuffled"]
 
 
 def pk_batches(
@@ -17,7 +18,7 @@ def pk_batches(
     images_per_cluster: int,
     batches: int,
     generator: np.random.Generator,
-    sampling: Literal["mixed", "camera", "every_camera"] = "mixed",
+    sampling: Sampling = "mixed",
 ) -> Iterator[Int64[np.ndarray, "b"]]:
     """Yield batches of P clusters and K images of each.
 
@@ -43,11 +44,13 @@ def pk_batches(
             with its images there: `camera` takes every batch from one camera, which gets batches in proportion to its
             clusters (rounded at random, so that over epochs the shares are exact and a small camera is not left out),
             in random order; `every_camera` puts P clusters of K images from every camera that has a cluster into each
-            batch, camera after camera, as [Xuan & Zhang, TPAMI 2022] train inside cameras.
+            batch, camera after camera, as [Xuan & Zhang, TPAMI 2022] train inside cameras; `shuffled` puts P * K images
+            of every such camera into each, camera after camera, from shuffled passes over the camera's images whatever
+            their clusters, as that paper's code does.
 
     Yields:
-        P * K rows of `labels` (with `every_camera` so many of each camera), the images of a cluster side by side, its
-        anchor first.
+        P * K rows of `labels` (with `every_camera` and `shuffled` so many of each camera), the images of a cluster side
+        by side, its anchor first, but for `shuffled`.
 
     Raises:
         ValueError: no cluster at all, or not one camera per label (at the call, not at the first batch).
@@ -61,6 +64,10 @@ def pk_batches(
     names, which = np.unique(cameras[rows], return_inverse=True)
     if sampling == "mixed":
         return _batches(_Clusters(rows, labels, cameras), *size, batches, generator)
+    if sampling == "shuffled":
+        spawned = zip([rows[which == i] for i in range(len(names))], generator.spawn(len(names)), strict=True)
+        shuffled = [_shuffled(of, clusters_per_batch * images_per_cluster, batches, own) for of, own in spawned]
+        return (np.concatenate(parts) for parts in zip(*shuffled, strict=True))
     per_camera = [_Clusters(rows[which == i], labels, cameras) for i in range(len(names))]
     if sampling == "every_camera":
         spawned = zip(per_camera, generator.spawn(len(names)), strict=True)
@@ -75,6 +82,42 @@ def pk_batches(
         _batches(clusters, *size, count, generator) for clusters, count in zip(per_camera, counts.tolist(), strict=True)
     ]
     return (next(streams[camera]) for camera in order.tolist())
+
+
+def batches_of_a_pass(
+    labels: Labels,
+    cameras: Integer[np.ndarray, "_"],
+    *,
+    clusters_per_batch: int,
+    images_per_cluster: int,
+    sampling: Sampling = "mixed",
+) -> int:
+    """Return how many batches hold about as many images as have a cluster, at least 1.
+
+    Where every camera is in each batch, the camera of the fewest images ends the pass, as in the code of IIDS. The
+    arguments are those of `pk_batches`.
+    """
+    whole = cameras[labels >= 0]
+    if sampling in ("every_camera", "shuffled"):
+        images = int(np.unique(whole, return_counts=True)[1].min(initial=len(whole)))
+    else:
+        images = len(whole)
+    return max(images // (clusters_per_batch * images_per_cluster), 1)
+
+
+def _shuffled(
+    rows: Int64[np.ndarray, "m"], size: int, batches: int, generator: np.random.Generator
+) -> Iterator[Int64[np.ndarray, "b"]]:
+    """Yield so many rows at a time, from shuffled passes over all of them; what is over at a pass's end is left out.
+
+    Fewer rows than that are all in every batch, and repeat.
+    """
+    waiting = rows[:0]
+    for _ in range(batches):
+        if len(waiting) < size:
+            waiting = np.resize(generator.permutation(rows), max(len(rows), size))
+        yield waiting[:size]
+        waiting = waiting[size:]
 
 
 class _Clusters:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from reidlib.embed import embed
 from reidlib.files import atomic_file
 from reidlib.models.description import Description
-from reidlib.models.embedder import Embedder
+from reidlib.models.embedder import Embedder, Features
 
 Pixels = UInt8[np.ndarray, "n height_px width_px 3"]
 Preprocessing = Literal["inside", "beside"]
@@ -45,12 +45,14 @@ class _Exported(nn.Module):
     def forward(self, images: Tensor) -> Float32[Tensor, "b dimension"]:
         if self.inside:
             images = (images.float() * self.scale + self.shift).permute(0, 3, 1, 2)
-        embedded = self._embed(images)
-        return functional.normalize(embedded + self._embed(images.flip(3)), dim=1) if self.flip else embedded
+        if not self.flip:
+            return self._features(images).embeddings
+        return functional.normalize(self._features(images).summands + self._features(images.flip(3)).summands, dim=1)
 
-    def _embed(self, images: Tensor) -> Tensor:
+    def _features(self, images: Tensor) -> Features:
         pooled = self.model.pool(self.model.backbone(images)).flatten(1)
-        return functional.normalize(self.model.neck(pooled), dim=1)
+        before = self.model.architecture.embedding == "before_neck"
+        return Features(pooled[:, None], self.model.neck(pooled)[:, None], before)
 
 
 def export_onnx(

@@ -14,7 +14,7 @@ from reidlib.labels.methods import METHODS, check_constrained, check_method, rad
 from reidlib.labels.numbering import separate_outliers
 from reidlib.labels.quality import silhouette
 from reidlib.neighbours.jaccard import jaccard_from_neighbours
-from reidlib.neighbours.search import Neighbours, nearest
+from reidlib.neighbours.search import Neighbours, largest_distances, nearest
 
 
 @runtime_checkable
@@ -29,6 +29,9 @@ class Labelling(Protocol):
 
     @property
     def original_weight(self) -> float: ...  # noqa: D102
+
+    @property
+    def relative(self) -> bool: ...  # noqa: D102
 
     @property
     def method(self) -> Mapping[str, Any]: ...  # noqa: D102
@@ -123,10 +126,11 @@ def distance_graph(
     """
     near = neighbours or nearest(embeddings, k=labelling.k1)
     similarities, indices = (part[:, : labelling.k1] for part in near)
+    largest = largest_distances(embeddings) if labelling.relative else None
     graph = jaccard_from_neighbours(
-        embeddings, indices, k2=labelling.k2, max_distance=max_distance, similarities=similarities
+        embeddings, indices, k2=labelling.k2, max_distance=max_distance, similarities=similarities, largest=largest
     )
-    return blend(graph, embeddings, original_weight=labelling.original_weight)
+    return blend(graph, embeddings, original_weight=labelling.original_weight, largest=largest)
 
 
 def fit_to_images(labelling: AnyLabelling, *, images: int, where: str) -> AnyLabelling:

@@ -43,6 +43,7 @@ class GlobalLabelling:
             (no refinement); see `reidlib.labels.refinement`.
         link_k: neighbours linked for the information scores, the image itself counted, as in `infomap`.
         link_min_similarity: smallest cosine of a link.
+        relative: as `local.LocalLabelling` has it.
         constraints: what the clustering must keep (dbscan and linkage can): nothing; images of a tracklet together; and
             tracklets that one camera saw at one moment apart, too. A person's links are kept beside either.
     """
@@ -58,6 +59,7 @@ class GlobalLabelling:
     nodes: Literal["one", "all", "none"]
     link_k: Count
     link_min_similarity: Share
+    relative: bool = False
     constraints: Known = "none"
 
 
@@ -70,7 +72,7 @@ def global_labelling(params: Mapping[str, Any]) -> GlobalLabelling:
     labelling = GlobalLabelling(**arguments(params["refine"], of=GlobalLabelling, where="refine"))
     if labelling.camera_aware is not None:
         arguments(labelling.camera_aware, of=CameraAware, where="refine.camera_aware")
-        for key in ("original_weight", "camera_similarity"):
+        for key in ("original_weight", "camera_similarity", "relative"):
             if value := getattr(labelling, key):
                 raise ValueError(f"refine.{key}: expected 0 beside refine.camera_aware, found {value}")
     if params["dataset"]["camera_labels"]:

@@ -69,11 +69,21 @@ def pair_quantile(distances: Distances, *, quantile: float | int) -> float:
     return lower + (upper - lower) * (position - below)
 
 
-def blend(distances: Distances, embeddings: Float[np.ndarray, "n d"], *, original_weight: float) -> sparse.csr_array:
+def blend(
+    distances: Distances,
+    embeddings: Float[np.ndarray, "n d"],
+    *,
+    original_weight: float,
+    largest: Float[np.ndarray, "n"] | None = None,
+) -> sparse.csr_array:
     """(1 - λ) · Jaccard + λ · (1 - cosine), the original distance cut to [0, 1] [Zhong et al., CVPR 2017].
 
     Deviation: pairs that the graph does not store stay at 1, where the paper blends 1 with their original distance; so
     the graph stays sparse, and pairs without a common neighbour are as far apart as can be.
+
+    With `largest` (`search.largest_distances`) the original distance is that share of the largest of the pair's lower
+    row, as the published code of IIDS has it: it divides each row's distances by the largest, and clusters by the upper
+    triangle.
 
     The embeddings are the unit-norm rows that the graph was made of; λ = 0 gives the graph itself. Zeros stand on the
     diagonal only, and the result is symmetric to the bit where `distances` is.
@@ -88,7 +98,10 @@ def blend(distances: Distances, embeddings: Float[np.ndarray, "n d"], *, origina
     starts, columns, values = graph_arrays(distances)
     rows = read_only(embeddings)
     result = np.empty_like(values)
-    each_block(lambda *block: kernels.blend(starts, columns, values, rows, original_weight, *block, result), len(rows))
+    divisor = np.ones(len(rows)) if largest is None else largest.astype(np.float64) / 2
+    each_block(
+        lambda *block: kernels.blend(starts, columns, values, rows, original_weight, divisor, *block, result), len(rows)
+    )
     return sparse.csr_array((result, distances.indices, distances.indptr), shape=distances.shape)
 
 

@@ -44,6 +44,8 @@ class GlobalLabeller:
         colours: descriptors of the images' colours, unit-norm rows; needed where `labelling.colour_weight` is not 0.
         newest_local: where epochs inside cameras take turns, gives for an epoch the one before it whose labels are the
             local ones.
+        counted_as: gives for an epoch the one that the weight of the camera similarity is taken at: itself, or, where
+            rounds are counted, its round's first.
         constraints: what is known of the images, which clusters and their refinement keep.
     """
 
@@ -55,6 +57,7 @@ class GlobalLabeller:
     epochs: int
     colours: Embeddings | None = None
     newest_local: Callable[[int], int] | None = None
+    counted_as: Callable[[int], int] = int
     constraints: Constraints | None = None
 
     def __call__(self, epoch: int, embeddings: Embeddings, world: Any, earlier: Sequence[Labels]) -> PseudoLabels:
@@ -68,7 +71,7 @@ class GlobalLabeller:
         """
         if self.labelling.method["name"] == "identities" or (epoch == 0 and self.newest_local is None):
             return PseudoLabels(self.first, label_measures(self.first, self.cameras))
-        similarity = self.labelling.camera_similarity * (1 - epoch / self.epochs) ** 0.6
+        similarity = self.labelling.camera_similarity * (1 - self.counted_as(epoch) / self.epochs) ** 0.6
         found = global_labels(
             embeddings,
             self.local if self.newest_local is None else earlier[self.newest_local(epoch)],

@@ -143,14 +143,18 @@ def cut(n, rows):
 
 
 @njit(cache=True, nogil=True)
-def blend(starts, columns, values, embeddings, weight, first, last, blended):
-    """(1 - weight) · distance + weight · (1 - inner product) of the pairs of the rows first..last, in [0, 1]."""
+def blend(starts, columns, values, embeddings, weight, divisor, first, last, blended):
+    """(1 - weight) · distance + weight · (1 - inner product) / divisor of the pairs of the rows first..last, in [0, 1].
+
+    The divisor is that of the lower of the two rows.
+    """
     for i in range(first, last):
         for p in range(starts[i], starts[i + 1]):
             if columns[p] == i:
                 blended[p] = 0.0
                 continue
             original = 1.0 - np.float64(dot(embeddings[i], embeddings[columns[p]]))
+            original /= divisor[min(i, columns[p])]
             mixed = (1.0 - weight) * values[p] + weight * min(max(original, 0.0), 1.0)
             blended[p] = max(np.float32(mixed), LEAST)  # exact zeros are kept for the diagonal
 

@@ -34,12 +34,15 @@ class LocalLabelling:
         k2: of its local query expansion.
         original_weight: share of the cosine distance in the distance.
         method: the clustering, `name` and its settings; or what is in its place: one of `GIVEN_LABELS`, or none.
+        relative: whether cosine distances count as shares of the row's largest, in the weights of the Jaccard distance
+            too, as the published code of IIDS has it.
     """
 
     k1: Annotated[int, Field(ge=2)]
     k2: Count
     original_weight: Share
     method: Mapping[str, Any]
+    relative: bool = False
 
 
 def local_labels(

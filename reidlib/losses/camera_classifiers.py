@@ -1,5 +1,7 @@
 """IIDS, intra-camera stage: a classifier of its own for every camera [Xuan & Zhang, TPAMI 2022]."""
 
+from typing import Literal
+
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64
@@ -19,8 +21,7 @@ class CameraClassifiers(Term):
 
     Cross-entropy of the first view, plus soft cross-entropy of the second, in another camera's style, towards the
     first, at temperature 1. The normalisation's bias is fixed at zero, and the linear layer has none, as in the paper's
-    code. One deviation: the loss is the mean over images, where that code adds the means of the cameras; a `weight` of
-    the number of cameras makes up for it.
+    code.
 
     Attributes:
         weight: float32 (C, D), the classifiers of all cameras.
@@ -30,14 +31,16 @@ class CameraClassifiers(Term):
 
     cameras: Tensor
 
-    def __init__(self, *, distillation: NotNegative = 1.0) -> None:
+    def __init__(self, *, distillation: NotNegative = 1.0, over_cameras: Literal["mean", "sum"] = "mean") -> None:
         """Hold no cluster yet.
 
         Args:
             distillation: weight of the soft cross-entropy; at 0 there is no second view.
+            over_cameras: the loss is the mean over all images, or, as in the paper's code, the sum of the cameras'
+                means over their own.
         """
         super().__init__()
-        self.distillation = distillation
+        self.distillation, self.over_cameras = distillation, over_cameras
         self.views = 2 if distillation else 1
         self.weight, self.gain = nn.Parameter(torch.zeros(0, 0)), nn.Parameter(torch.zeros(0, 0))
         self.register_buffer("cameras", torch.zeros(0, dtype=torch.int64))
@@ -55,15 +58,24 @@ class CameraClassifiers(Term):
             self.gain = nn.Parameter(torch.ones(int(start.cameras.max()) + 1, shape[1], device=start.device))
 
     def forward(self, batch: Batch) -> Float32[Tensor, ""]:
-        """Return the mean loss."""
+        """Return the mean loss, or the sum over cameras of each one's."""
         scores = self._scores(batch.first.pooled, batch.cameras)
-        labels = on_device(scores, batch.labels.repeat(batch.first.pooled.shape[1]))
-        loss = smoothed_cross_entropy(scores, labels)
+        parts = batch.first.pooled.shape[1]
+        labels = on_device(scores, batch.labels.repeat(parts))
+        converted = None
         if self.distillation:
             assert batch.second is not None
             converted = self._scores(batch.second.pooled, batch.cameras)
-            loss = loss + self.distillation * soft_cross_entropy(converted, scores)
-        return loss
+        if self.over_cameras == "mean":
+            return self._loss(scores, labels, converted)
+        cameras = batch.cameras.repeat(parts)
+        own = [on_device(scores, np.flatnonzero(cameras == camera)) for camera in np.unique(cameras)]
+        losses = [self._loss(scores[i], labels[i], None if converted is None else converted[i]) for i in own]
+        return torch.stack(losses).sum()
+
+    def _loss(self, scores: Tensor, labels: Tensor, converted: Tensor | None) -> Float32[Tensor, ""]:
+        loss = smoothed_cross_entropy(scores, labels)
+        return loss if converted is None else loss + self.distillation * soft_cross_entropy(converted, scores)
 
     def _scores(
         self, pooled: Float[Tensor, "b parts d"], cameras: Int64[np.ndarray, "b"]

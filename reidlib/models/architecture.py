@@ -1,6 +1,6 @@
 """What an embedder is built of, and what its weights expect of images; without torch, so that checking costs little."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from reidlib.settings import Count, Positive
 
 PREPROCESSING = ("mean", "std", "interpolation")
-Pooling = Literal["gem", "gem_trained", "average", "max", "average_max", "token", "parts"]
+Pooling = Literal["gem", "gem_trained", "average", "max", "average_max", "average_norm", "token", "parts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,9 @@ class Architecture:
     cameras, which a camera norm keeps statistics of; the others come with the weights (`load_weights`).
 
     Attributes:
+        camera_norm_after: the stage, or the stages, that a camera norm follows.
+        camera_norm_by: how it converts in training; see `reidlib.models.camera_norm`.
+        embedding: which vectors are searched and compared: those after the BN neck, or those before it.
         mean: of the RGB levels, as shares of the full range, that images are normalised by.
         std: their standard deviation, likewise.
         interpolation: how the images were resized on which the weights were trained; for information.
@@ -41,7 +44,9 @@ class Architecture:
     attention: str | None = None
     attention_after: str | list[str] = ""
     attention_settings: Mapping[str, Any] | None = None
-    camera_norm_after: str | None = None
+    camera_norm_after: str | Sequence[str] | None = None
+    camera_norm_by: Literal["image", "batch"] = "image"
+    embedding: Literal["after_neck", "before_neck"] = "after_neck"
     cameras: int = field(default=1, kw_only=False)
     mean: tuple[float, float, float] = field(default=(0.485, 0.456, 0.406), kw_only=False)  # of ImageNet
     std: tuple[Positive, Positive, Positive] = field(default=(0.229, 0.224, 0.225), kw_only=False)
@@ -56,6 +61,12 @@ class Architecture:
     def preprocessing(self) -> dict[str, Any]:
         """What the weights expect of images: `mean`, `std` and `interpolation`."""
         return {name: getattr(self, name) for name in PREPROCESSING}
+
+    @property
+    def camera_norms(self) -> tuple[str, ...]:
+        """The stages that a camera norm follows."""
+        after = self.camera_norm_after or ()
+        return (after,) if isinstance(after, str) else tuple(after)
 
     def to_json(self) -> str:
         """Return it as a line of text; `from_json` reads it."""

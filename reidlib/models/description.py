@@ -81,9 +81,11 @@ def fingerprint(state: Mapping[str, Tensor], description: Description) -> str:
 
     Args:
         state: the network's state dict.
-        description: training facts and calibration are left out.
+        description: training facts and calibration are left out; so is what matters in training alone, and what former
+            versions did not tell.
     """
-    architecture = TypeAdapter(Architecture).dump_json(description.architecture)
+    silent = {"camera_norm_by"} | ({"embedding"} if description.architecture.embedding == "after_neck" else set())
+    architecture = TypeAdapter(Architecture).dump_json(description.architecture, exclude=silent)
     pictures: tuple[Any, ...] = (description.size_px, description.flip)
     if description.picture_interpolation != "bilinear":
         pictures += (description.picture_interpolation,)

@@ -29,15 +29,25 @@ class Features(NamedTuple):
     Attributes:
         pooled: before the BN neck, where distances are learnt [Luo et al., CVPRW 2019, arXiv:1903.07071].
         necked: after it, where classifiers look.
+        before_neck: whether embeddings are made of `pooled`, not of `necked`.
     """
 
     pooled: Float[Tensor, "b parts d"]
     necked: Float[Tensor, "b parts d"]
+    before_neck: bool = False
 
     @property
     def embeddings(self) -> Float[Tensor, "b dimension"]:
-        """The parts after the neck side by side, as a vector of norm 1: what is searched and compared."""
-        return functional.normalize(self.necked.flatten(1), dim=1)
+        """The parts side by side, as a vector of norm 1: what is searched and compared."""
+        return functional.normalize((self.pooled if self.before_neck else self.necked).flatten(1), dim=1)
+
+    @property
+    def summands(self) -> Float[Tensor, "b dimension"]:
+        """What is added up where several views of an image make one embedding.
+
+        Embeddings; before the neck the vectors as they are, as published codes add them there.
+        """
+        return self.pooled.flatten(1) if self.before_neck else self.embeddings
 
     def of(self, parts: Sequence[int] | None) -> "Features":
         """Return the features of some parts, in this order; of all where None.
@@ -56,8 +66,9 @@ class Embedder(nn.Module):
     """Images to unit-norm embeddings: backbone, pooling, BN neck [Luo et al., CVPRW 2019, arXiv:1903.07071].
 
     The neck is a batch normalisation whose bias is fixed at zero; embeddings are taken after it, in training and in
-    evaluation, as the cluster-contrast family does [Dai et al., arXiv:2103.11568]. Batch statistics are taken per
-    group of samples, so that a recipe does not depend on the number of devices (`reidlib.models.grouped_norm`).
+    evaluation, as the cluster-contrast family does [Dai et al., arXiv:2103.11568], or before it, as IIDS does. Batch
+    statistics are taken per group of samples, so that a recipe does not depend on the number of devices
+    (`reidlib.models.grouped_norm`).
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -76,8 +87,8 @@ class Embedder(nn.Module):
         if architecture.attention is not None:
             settings = architecture.attention_settings or {}
             add_attention(self.backbone, name=architecture.attention, after=architecture.attention_after, **settings)
-        if architecture.camera_norm_after is not None:
-            add_camera_norm(self.backbone, after=architecture.camera_norm_after, cameras=architecture.cameras)
+        for after in architecture.camera_norms:
+            add_camera_norm(self.backbone, after=after, cameras=architecture.cameras, by=architecture.camera_norm_by)
         self.pool = pooling(architecture.pooling, power=architecture.gem_power, network=self.backbone)
         self.parts = getattr(self.backbone, "parts", 1)
         self.neck = nn.BatchNorm1d(self.parts * width)
@@ -103,7 +114,7 @@ class Embedder(nn.Module):
 
         Args:
             images: normalised.
-            cameras: of the images, for a network with a camera norm, in training.
+            cameras: of the images, for a network with a camera norm; see `CameraNorm`.
             convert_to: the cameras whose style the images are to take on there.
         """
         set_cameras(self.backbone, cameras, convert_to)
@@ -112,7 +123,8 @@ class Embedder(nn.Module):
             pooled = self.pool(maps).flatten(1)
             necked = self.neck(pooled)
         parts = (len(images), self.parts, -1)
-        return Features(pooled.view(parts), necked.view(parts))
+        before = self.architecture.embedding == "before_neck"
+        return Features(pooled.view(parts), necked.view(parts), before)
 
 
 def new_embedder(architecture: Architecture, *, seed: int) -> Embedder:

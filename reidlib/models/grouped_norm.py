@@ -177,6 +177,13 @@ def group_norms(model: nn.Module, *, group: int) -> nn.Module:
     return model
 
 
+def regroup(model: nn.Module, *, group: int) -> None:
+    """Let so many samples share statistics in the grouped batch norms of a model from now on."""
+    for module in model.modules():
+        if isinstance(module, GroupedBatchNorm):
+            module.group = group
+
+
 def synchronise_norms(model: nn.Module, *, rank: int, size: int) -> None:
     """Let the grouped batch norms of a model know that `size` processes share each batch, this one being `rank`."""
     ranks = _Ranks(rank, size)

@@ -1,6 +1,7 @@
 """Pooling of a feature map into one vector per image, in float32 whatever the features are in."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float32
@@ -62,6 +63,14 @@ def class_token(features: Float[Tensor, "b tokens channels"]) -> Float32[Tensor,
     return features[:, 0].float()
 
 
+class KeptAverage(nn.Module):
+    """The mean over all positions as a map of one position, summed in float32."""
+
+    def forward(self, features: Float[Tensor, "b channels height width"]) -> Float32[Tensor, "b channels 1 1"]:
+        """Return the means."""
+        return features.mean(dim=(2, 3), keepdim=True, dtype=torch.float32)
+
+
 # Each takes the power that only GeM uses.
 POOLINGS: Mapping[str, Callable[[float], Callable[[Tensor], Tensor]]] = {
     "gem": GeM,
@@ -69,6 +78,7 @@ POOLINGS: Mapping[str, Callable[[float], Callable[[Tensor], Tensor]]] = {
     "average": lambda _: average,
     "max": lambda _: maximum,
     "average_max": lambda _: average_maximum,
+    "average_norm": lambda _: average,  # of the one position that is left where the backbone pools before its norm
     "token": lambda _: class_token,
     "parts": lambda _: Tensor.float,  # of a branched network, which pools itself
 }
@@ -76,6 +86,9 @@ POOLINGS: Mapping[str, Callable[[float], Callable[[Tensor], Tensor]]] = {
 
 def pooling(name: str, *, power: float, network: nn.Module) -> Callable[[Tensor], Tensor]:
     """Return the pooling of that name for what `network` returns.
+
+    `average_norm` is that of a ConvNeXt in its own head: the layer norm behind the average, not before it. The norm
+    stays in the backbone under its name, which is changed to pool before it.
 
     Raises:
         ValueError: a name that does not suit the network, with those that do.
@@ -86,11 +99,22 @@ def pooling(name: str, *, power: float, network: nn.Module) -> Callable[[Tensor]
         suited = ["parts"]
     elif _normalises_layers(network):  # Swin, ConvNeXt
         suited = ["average", "average_max", "max"]  # half of their features are negative, and GeM would clamp them
+        suited += ["average_norm"] if _head_with_norm(network) is not None else []
     else:
-        suited = sorted(POOLINGS.keys() - {"token", "parts"})
+        suited = sorted(POOLINGS.keys() - {"average_norm", "token", "parts"})
     if name not in suited:
         raise ValueError(f"model.pooling: expected {' or '.join(suited)} for this backbone, found {name!r}")
+    if name == "average_norm":
+        head: Any = _head_with_norm(network)
+        head.global_pool = KeptAverage()
     return POOLINGS[name](power)
+
+
+def _head_with_norm(network: nn.Module) -> nn.Module | None:
+    """Return the head of timm that first pools a map, then normalises it; None where there is no such head."""
+    head = getattr(network, "head", None)
+    pools = isinstance(getattr(head, "global_pool", None), nn.Module)
+    return head if pools and isinstance(getattr(head, "norm", None), nn.LayerNorm) else None
 
 
 def _normalises_layers(network: nn.Module) -> bool:

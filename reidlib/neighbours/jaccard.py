@@ -29,6 +29,7 @@ def jaccard_from_neighbours(
     k2: int,
     max_distance: float = 1.0,
     similarities: Float32[np.ndarray, "known k"] | None = None,
+    largest: Float32[np.ndarray, "n"] | None = None,
 ) -> csr_array:
     """Distances between all rows by the overlap of their k-reciprocal neighbours, their nearest rows being known.
 
@@ -43,6 +44,7 @@ def jaccard_from_neighbours(
         k2: rows to average over, the row itself included; 1 (no averaging) <= k2 <= k1.
         max_distance: pairs further apart are not stored.
         similarities: inner products that belong to `indices`, to save computing them again.
+        largest: what the squared distances of each row are divided by before the softmax; 1 without.
 
     Returns:
         A symmetric (n, n) float32 matrix with sorted columns. Stored are the distances below 1 and not above
@@ -54,7 +56,8 @@ def jaccard_from_neighbours(
     """
     if not 0 <= max_distance <= 1:
         raise ValueError(f"jaccard: expected max_distance in [0, 1], got {max_distance}")
-    return overlap_distances(neighbour_weights(embeddings, indices, k2=k2, similarities=similarities), max_distance)
+    weights = neighbour_weights(embeddings, indices, k2=k2, similarities=similarities, largest=largest)
+    return overlap_distances(weights, max_distance)
 
 
 _Upper = tuple[int, int, Int32[np.ndarray, "_"], Float32[np.ndarray, "_"]]

@@ -22,6 +22,7 @@ from reidlib.neighbours.rows import unit_rows
 
 GPU_FILES = (Path("/dev/nvidia0"), Path("/dev/kfd"), Path("/dev/dxg"))  # of NVIDIA, of AMD, of either under Windows
 PROCESSOR, BFLOAT16 = Path("/proc/cpuinfo"), "avx512_bf16"
+PRODUCT_ROWS = 512  # at a time, where each row is compared with all
 WORTH_TORCH = 10**12  # multiplications that take some ten seconds in float32 on two cores; importing torch takes three
 
 
@@ -73,6 +74,19 @@ def nearest(
     from reidlib.neighbours.search_torch import nearest_on_device
 
     return Neighbours(*nearest_on_device(base, asked, k=k, rows=rows, device=device))
+
+
+def largest_distances(embeddings: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n"]:
+    """The squared Euclidean distance of each row to the row furthest from it, 1 where all are copies; a whole product.
+
+    Args:
+        embeddings: unit-norm rows of any float type; computed with as float32.
+    """
+    rows = unit_rows(embeddings, "embeddings")
+    starts = range(0, len(rows), PRODUCT_ROWS)
+    lowest = [(rows[start : start + PRODUCT_ROWS] @ rows.T).min(axis=1) for start in starts]
+    largest: Float32[np.ndarray, "n"] = 2 - 2 * np.concatenate(lowest)
+    return np.where(largest > 0, largest, np.float32(1))
 
 
 def _has_gpu(multiplications: int) -> bool:

@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32
 
 from reidlib.neighbours import kernels
 from reidlib.neighbours.blocks import each_block
-from reidlib.neighbours.search import nearest
+from reidlib.neighbours.search import largest_distances, nearest
 from reidlib.neighbours.weights import Rows, inverted_lists, neighbour_weights
 
 TILE_ENTRIES = 1 << 25  # 128 MiB of scores at a time
@@ -77,7 +77,7 @@ def _tiles(
     everything = np.concatenate([query, gallery]).astype(np.float32, copy=False)
     largest, more = np.ones(len(everything), np.float32), 0
     if like == "authors":
-        largest, more = _largest_distances(everything, tile), 1
+        largest, more = largest_distances(everything), 1
     similarities, indices = nearest(everything, k=k[0] + more)
     half = round(k[0] / 2) + 1
     weights = neighbour_weights(everything, indices, k2=k[1], similarities=similarities, half=half, largest=largest)
@@ -95,10 +95,3 @@ def _tiles(
 
         each_block(overlap, len(scores), size=16)
         yield rows, scores
-
-
-def _largest_distances(rows: Float32[np.ndarray, "n d"], tile: int) -> Float32[np.ndarray, "n"]:
-    """Return the squared Euclidean distance of each row to the row that is furthest from it; 1 where all are copies."""
-    parts = [(rows[start : start + tile] @ rows.T).min(axis=1) for start in range(0, len(rows), tile)]
-    largest: Float32[np.ndarray, "n"] = 2 - 2 * np.concatenate(parts)
-    return np.where(largest > 0, largest, np.float32(1))

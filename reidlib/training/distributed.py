@@ -98,8 +98,9 @@ class World:
         """
         if self.size == 1:
             return features
-        both = _Gathered.apply(torch.stack(features, dim=1), self.rank, self.size)
-        return Features(*both.unbind(1))
+        both = _Gathered.apply(torch.stack([features.pooled, features.necked], dim=1), self.rank, self.size)
+        pooled, necked = both.unbind(1)
+        return features._replace(pooled=pooled, necked=necked)
 
     def search(self, embeddings: Float[np.ndarray, "n d"], *, k: int) -> Neighbours:
         """Search the nearest neighbours of all rows, every rank those of its share; see `neighbours.search.nearest`."""

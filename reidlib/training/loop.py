@@ -2,28 +2,28 @@
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import islice
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Integer, UInt8
-from torch import Tensor, nn
+from torch import nn
 
-from reidlib.batches.augment import apply, draw
-from reidlib.batches.residence import Images, batches, on_device, place, residence
-from reidlib.batches.sampling import pk_batches
+from reidlib.batches.residence import Images, batches, place, residence
+from reidlib.batches.sampling import batches_of_a_pass, pk_batches
 from reidlib.embed import embed
 from reidlib.losses.term import Batch, EpochStart
-from reidlib.models.camera_norm import conversions
-from reidlib.models.embedder import Embedder, Features
+from reidlib.models.embedder import Embedder
+from reidlib.models.grouped_norm import regroup
 from reidlib.progress import progress
 from reidlib.training.checkpoint import Checkpoints, Interrupted, stop_requests
 from reidlib.training.distributed import ALONE, World
 from reidlib.training.plan import Phase, Settings
 from reidlib.training.state import History, State
+from reidlib.training.views import Drawn, forward
 
 SMALLEST_VARIANCE = 1e-6
 
@@ -75,6 +75,7 @@ def train(
             start = perf_counter()
             if state.labels is None:
                 begin_epoch(state, source, cameras)
+            regroup(model, group=state.settings.batch_norm_group or model.architecture.batch_norm_group)
             seen, labelled = 0, perf_counter()
             model.train()
             state.freeze()
@@ -96,9 +97,23 @@ def train(
 
 
 def begin_epoch(state: State, images: Images, cameras: Integer[np.ndarray, "n"]) -> None:
+    """Label all images and make the losses ready for the labels, or keep both; count the epoch's batches."""
+    if not state.keep_labels():
+        label_images(state, images, cameras)
+    assert state.labels is not None
+    labels, count = state.loss.classes(state.labels.labels), state.settings.iterations
+    if count == "pass":
+        count = batches_of_a_pass(labels, cameras, **state.phase.drawing)
+    state.values = torch.zeros(count, device=state.world.device)
+    state.begin_turn()
+    state.update_optimiser()
+
+
+def label_images(state: State, images: Images, cameras: Integer[np.ndarray, "n"]) -> None:
     """Embed all images, each process its share; label them; make the losses ready for the labels."""
     world, settings = state.world, state.settings
-    how = {"bf16": state.precision == "bf16", "flip": settings.label_flip}
+    how: dict[str, Any] = {"bf16": state.precision == "bf16", "flip": settings.label_flip}
+    how |= {"cameras": cameras} if settings.label_styles else {}
     part = embed(state.model, images, rows=world.share(len(images)), **how)
     embeddings = world.join(part, count=len(images))
     variance = 1 - float(np.square(embeddings.mean(axis=0, dtype=np.float64)).sum())
@@ -124,34 +139,17 @@ def begin_epoch(state: State, images: Images, cameras: Integer[np.ndarray, "n"])
             device=world.device,
         )
     )
-    state.values.zero_()
-    state.update_optimiser()
-
-
-class Drawn(NamedTuple):
-    """A batch that was drawn, and where this process's part of its images is."""
-
-    rows: np.ndarray  # int64 (b,): which images of the table
-    labels: np.ndarray  # int64 (b,): their clusters
-    cameras: np.ndarray  # int64 (b,): of the images
-    images: Images  # what holds this process's part
-    own_rows: np.ndarray  # where in it
 
 
 def draw_batches(state: State, source: Images, cameras: Integer[np.ndarray, "n"]) -> Iterator[Drawn]:
     """Return the batches of the epoch that are still to come."""
     assert state.labels is not None
     labels, phase, world = state.loss.classes(state.labels.labels), state.phase, state.world
-    drawn = pk_batches(
-        labels,
-        cameras,
-        clusters_per_batch=phase.clusters_per_batch,
-        images_per_cluster=phase.images_per_cluster,
-        batches=state.settings.iterations,
-        generator=np.random.default_rng((state.settings.seed, state.epoch, 0)),
-        sampling=phase.sampling,
-    )
+    generator = np.random.default_rng((state.settings.seed, state.epoch, 0))
+    drawn = pk_batches(labels, cameras, batches=state.iterations, generator=generator, **phase.drawing)
     to_come = list(islice(drawn, state.iteration, None))
+    for rows in to_come[:1]:
+        _check_groups(state, len(rows))
     parts = (rows[world.equal_share(len(rows))] for rows in to_come)
     loaded = batches(source, parts, device=world.device)
     return (
@@ -164,7 +162,7 @@ def step(state: State, network: nn.Module, drawn: Drawn) -> None:
     """Take one batch, of which this process embeds its part; nothing here waits for the device."""
     generator = np.random.default_rng((state.settings.seed, state.epoch, state.iteration + 1))
     torch.manual_seed(int(generator.integers(2**62)) + state.world.rank)
-    views = [_forward(state, network, drawn, number, generator) for number in range(state.loss.views)]
+    views = [forward(state, network, drawn, number, generator) for number in range(state.loss.views)]
     batch = Batch(
         epoch=state.epoch,
         first=views[0],
@@ -175,32 +173,20 @@ def step(state: State, network: nn.Module, drawn: Drawn) -> None:
         generator=generator,
     )
     loss = state.loss(batch)
-    state.descend(loss)
-    state.loss.update(replace(batch, first=Features(*(part.detach() for part in views[0]))))
+    state.descend(loss, [view.necked for view in views])
+    first = views[0]._replace(pooled=views[0].pooled.detach(), necked=views[0].necked.detach())
+    state.loss.update(replace(batch, first=first))
     state.values[state.iteration] = loss.detach()
 
 
-def _forward(state: State, network: nn.Module, drawn: Drawn, view: int, generator: np.random.Generator) -> Features:
-    """Return the features of one view of the whole batch: augmented, and from the second on in other cameras' style."""
-    world, architecture = state.world, state.model.architecture
-    augmentation = replace(state.settings.augmentation, mean=architecture.mean, std=architecture.std)
-    part, size = world.equal_share(len(drawn.rows)), state.model.size_of(drawn.images)
-    draws = draw(generator, len(drawn.rows), height=size[0], width=size[1], settings=augmentation)
-    images = apply(
-        drawn.images,
-        replace(draws, **{field.name: getattr(draws, field.name)[part] for field in fields(draws)}),
-        settings=augmentation,
-        rows=drawn.own_rows,
-        size_px=size,
-    ).to(world.device)
-    styles: tuple[Tensor, ...] = ()
-    if architecture.camera_norm_after is not None:
-        styles = (on_device(images, drawn.cameras[part]),)
-        if view:
-            styles += (on_device(images, conversions(drawn.cameras, architecture.cameras, generator)[part]),)
-    with torch.autocast(world.device.type, torch.bfloat16, enabled=state.precision == "bf16"):
-        features: Features = network(images, *styles)
-    return world.gather(features)
+def _check_groups(state: State, images: int) -> None:
+    """Refuse groups of a phase's own that processes would have to cut: they stand for the images of one camera."""
+    group, size = state.settings.batch_norm_group, state.world.size
+    if group is not None and size > 1 and (images // size) % group:
+        raise ValueError(
+            f"batch_norm_group: {images} images on {size} processes are not whole groups of {group} on each; choose a "
+            "number of processes (REID_NPROC) that divides the number of groups"
+        )
 
 
 def _look_around(state: State, checkpoints: Checkpoints, stop: Callable[[], signal.Signals | None]) -> None:
@@ -209,9 +195,9 @@ def _look_around(state: State, checkpoints: Checkpoints, stop: Callable[[], sign
     Several processes ask each other only when the losses are read, since each question makes them wait. The state is
     saved and left between steps of the optimiser only, not between the batches of one.
     """
-    if not state.settings.ends_step(state.iteration - 1, of=len(state.values)):
+    if not state.settings.ends_step(state.iteration - 1, of=state.iterations):
         return
-    look = state.iteration % state.settings.compute.log_every == 0 or state.iteration == state.settings.iterations
+    look = state.iteration % state.settings.compute.log_every == 0 or state.iteration == state.iterations
     asked = (look or state.world.size == 1) and state.world.any_of(stop() is not None)
     due = checkpoints.due()
     if look or asked or due:

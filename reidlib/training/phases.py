@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, Integer
@@ -31,15 +31,23 @@ class Rounds:
     Attributes:
         intra_epochs: of a round, inside cameras.
         inter_epochs: of a round, across them.
+        labels: whether they are made at every epoch, or, as the published code does, once for each turn.
+        renew: whether each turn begins with a new optimiser, BN neck and classifiers, as there.
     """
 
     intra_epochs: Count
     inter_epochs: Count
+    labels: Literal["epoch", "turn"] = "epoch"
+    renew: bool = False
 
     def newest_local(self, epoch: int) -> int:
         """Return the epoch inside cameras that came last before an epoch across them."""
         length = self.intra_epochs + self.inter_epochs
         return epoch // length * length + self.intra_epochs - 1
+
+    def begin(self, epoch: int) -> int:
+        """Return the first epoch of the round that an epoch belongs to."""
+        return epoch - epoch % (self.intra_epochs + self.inter_epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +121,8 @@ def read_across(
 ) -> tuple[list[Phase], Settings, str]:
     """Return the phases of the stage `train_inter`, its settings, and what it starts from ("intra" or "initial").
 
-    There is one phase, or there are two that take turns: rounds of epochs inside cameras and across them.
+    There is one phase, or there are two that take turns: rounds of epochs inside cameras, with all that `train_intra`
+    says but its number of epochs, and across them.
 
     Args:
         params: name, seed, dataset.camera_labels, augment, cluster, compute, refine, train_intra and train_inter.
@@ -141,6 +150,7 @@ def read_across(
         epochs=settings.epochs,
         colours=colours,
         newest_local=None if rounds is None else rounds.newest_local,
+        counted_as=int if rounds is None else rounds.begin,
         constraints=training_constraints(split, links, known=labelling.constraints, recipe=params["name"]),
     )
     if source is not None:
@@ -152,9 +162,11 @@ def read_across(
         return [Phase(label=label, local=False, **batches)], settings, stage["start_from"]
     inside = LocalLabelling(**arguments(params["cluster"], of=LocalLabelling, where="cluster"))
     local_label = LocalLabeller(first=local, cameras=cameras, labelling=inside, seed=settings.seed)
-    local_batches = read_plan(params, "train_intra")[1]
+    own, local_batches, _ = read_plan(params, "train_intra")
+    own = replace(own, epochs=settings.epochs, ema=settings.ema)
+    turns: dict[str, Any] = {"keeps_labels": rounds.labels == "turn", "renews": rounds.renew}
     phases = [
-        Phase(label=local_label, local=True, in_a_row=rounds.intra_epochs, **local_batches),
-        Phase(label=label, local=False, in_a_row=rounds.inter_epochs, **batches),
+        Phase(label=local_label, local=True, in_a_row=rounds.intra_epochs, settings=own, **turns, **local_batches),
+        Phase(label=label, local=False, in_a_row=rounds.inter_epochs, **turns, **batches),
     ]
     return phases, settings, stage["start_from"]

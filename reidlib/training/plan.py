@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, Int32
+from pydantic import Field
 
+from reidlib.batches.sampling import Sampling
 from reidlib.batches.variation import Augmentation
 from reidlib.labels.pseudo_labels import PseudoLabels
 from reidlib.settings import Count, Epochs, NotNegative, Positive, Seed, Share, arguments, arguments_of_each
@@ -15,7 +17,7 @@ from reidlib.settings import Count, Epochs, NotNegative, Positive, Seed, Share, 
 Labels = Int32[np.ndarray, "n"]
 GIVEN = (
     *("augmentation", "compute", "seed"),  # of Settings
-    *("label", "local", "in_a_row"),  # of Phase
+    *("label", "local", "in_a_row", "settings", "keeps_labels", "renews"),  # of Phase
 )
 """What does not come from the sections `train_intra` and `train_inter`."""
 
@@ -43,7 +45,8 @@ class Settings:
 
     Attributes:
         epochs: times that labels are made anew.
-        iterations: batches per epoch.
+        iterations: batches per epoch; "pass": as many as go once over the images that have a cluster
+            (`reidlib.batches.sampling.batches_of_a_pass`).
         optimiser: adam (weight decay as L2, as the published codes), adamw, sgd with momentum .9, or nesterov (the same
             with Nesterov's momentum).
         learning_rate: at its highest.
@@ -66,13 +69,17 @@ class Settings:
             None for the weights themselves. Labels and losses are those of the weights themselves either way.
         clip_norm: largest norm of the gradient; None for any.
         label_flip: whether labels are made from embeddings averaged with the mirror images'.
+        label_styles: whether they are made from embeddings summed over all cameras' styles, of a network with a camera
+            norm; see `reidlib.embed.embed`.
+        batch_norm_group: samples that share batch-norm statistics in training; None for what the network says
+            (`model.batch_norm_group`).
         augmentation: of the training crops.
         compute: precision and the like.
         seed: of sampling and augmentation.
     """
 
     epochs: Epochs
-    iterations: Count
+    iterations: Count | Literal["pass"]
     optimiser: Literal["adam", "adamw", "sgd", "nesterov"]
     learning_rate: Positive
     backbone_rate: NotNegative
@@ -87,6 +94,8 @@ class Settings:
     augmentation: Augmentation
     compute: Compute
     seed: Seed
+    label_styles: bool = False
+    batch_norm_group: Annotated[int, Field(ge=2)] | None = None
     cosine_from: Epochs = 0
     cosine_to: Share = 0.0
     frozen: Mapping[str, Epochs | Literal["always"]] | None = None
@@ -159,15 +168,28 @@ class Phase:
         images_per_cluster: K of it.
         local: whether every cluster lies on one camera.
         in_a_row: how many such epochs follow each other, where phases take turns.
+        settings: of the loop in these epochs, where they are others than the run's; epochs, seed and compute are the
+            run's in any case.
+        keeps_labels: whether labels are made at the first epoch of a turn alone; what the loss has learnt (classifiers,
+            memories) then goes on through the turn.
+        renews: whether a turn begins with a new optimiser, a new BN neck and new classifiers.
     """
 
     label: Labeller
     loss: Mapping[str, Mapping[str, Any] | None]
-    sampling: Literal["mixed", "camera", "every_camera"]
+    sampling: Sampling
     clusters_per_batch: Count
     images_per_cluster: Count
     local: bool
     in_a_row: Count = 1
+    settings: Settings | None = None
+    keeps_labels: bool = False
+    renews: bool = False
+
+    @property
+    def drawing(self) -> dict[str, Any]:
+        """How its batches are drawn, as `reidlib.batches.sampling` takes it."""
+        return {name: getattr(self, name) for name in ("sampling", "clusters_per_batch", "images_per_cluster")}
 
 
 def turn(phases: Sequence[Phase], epoch: int) -> int:
@@ -180,6 +202,11 @@ def turn(phases: Sequence[Phase], epoch: int) -> int:
     """
     in_turn = [number for number, phase in enumerate(phases) for _ in range(phase.in_a_row)]
     return in_turn[epoch % len(in_turn)]
+
+
+def begins_turn(phases: Sequence[Phase], epoch: int) -> bool:
+    """Return whether another phase than before begins with an epoch (from 0)."""
+    return epoch == 0 or turn(phases, epoch) != turn(phases, epoch - 1)
 
 
 def read_plan(params: Mapping[str, Any], section: str) -> tuple[Settings, dict[str, Any], dict[str, Any]]:

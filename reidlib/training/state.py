@@ -1,6 +1,6 @@
 """Where a training run stands: all that changes while it trains, and that a checkpoint holds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,15 +15,11 @@ from reidlib.losses.total import TotalLoss
 from reidlib.models.embedder import Embedder
 from reidlib.training.checkpoint import Checkpoints, unpack
 from reidlib.training.distributed import World
-from reidlib.training.plan import Labels, Phase, Settings, turn
+from reidlib.training.optimiser import load_optimiser, new_optimiser, parameter_groups, watched
+from reidlib.training.plan import Labels, Phase, Settings, begins_turn, turn
 from reidlib.training.precision import faster_precision
 
-OPTIMISERS: Mapping[str, Any] = {
-    "adam": lambda groups, **values: torch.optim.Adam(groups, fused=True, **values),
-    "adamw": lambda groups, **values: torch.optim.AdamW(groups, fused=True, **values),
-    "sgd": lambda groups, **values: torch.optim.SGD(groups, momentum=0.9, fused=True, **values),
-    "nesterov": lambda groups, **values: torch.optim.SGD(groups, momentum=0.9, nesterov=True, fused=True, **values),
-}
+OF_TRAINING = ("epoch", "loss", "learning_rate")  # of a curve; the rest are the labels' measures
 
 
 @dataclass
@@ -64,18 +60,16 @@ class State:
         Raises:
             ValueError: a frozen part that the network does not have.
         """
-        self.model, self.phases, self.settings, self.world = model, phases, settings, world
+        self.model, self.phases, self.world, self._settings = model, phases, world, settings
+        self.epoch, self.iteration = 0, 0
         self.losses = [TotalLoss(phase.loss, teacher=teacher).to(world.device) for phase in phases]
-        self.optimiser: torch.optim.Optimizer = OPTIMISERS[settings.optimiser](
-            self.parameter_groups(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        self.optimiser = self._new_optimiser()
         self.precision: str = settings.compute.precision
         averaged = {} if settings.ema is None else model.state_dict()
         self.average = {name: value.detach().clone() for name, value in averaged.items()}
-        self.values = torch.zeros(settings.iterations, device=world.device)
+        self.values = torch.zeros(0 if settings.iterations == "pass" else settings.iterations, device=world.device)
         self.history = History()
         self.warned: set[str] = set()
-        self.epoch, self.iteration = 0, 0
         self.labels: PseudoLabels | None = None
         parts = dict(model.named_modules())
         unknown = [path for path in settings.frozen or {} if path not in parts]
@@ -113,20 +107,52 @@ class State:
         """The loss of the present epoch."""
         return self.losses[self.turn]
 
+    @property
+    def settings(self) -> Settings:
+        """The settings of the present epoch."""
+        return self.phase.settings or self._settings
+
+    @property
+    def begins_turn(self) -> bool:
+        """Whether another phase than before begins with the present epoch."""
+        return begins_turn(self.phases, self.epoch)
+
+    @property
+    def iterations(self) -> int:
+        """Batches of the present epoch."""
+        return len(self.values)
+
+    def keep_labels(self) -> bool:
+        """Take over the labels of the epoch before, where they stay through a turn; return whether they do."""
+        if not self.phase.keeps_labels or self.begins_turn:
+            return False
+        measures = {name: value for name, value in self.history.curves[-1].items() if name not in OF_TRAINING}
+        self.labels = PseudoLabels(self.history.labels[-1], measures)
+        return True
+
     def are_new(self, labels: Labels) -> bool:
-        """Return whether labels differ from those that the present phase had last."""
+        """Return whether labels differ from those that the present phase had last, or its turn begins anew with any."""
+        if self.phase.renews and self.begins_turn:
+            return True
         before = [old for epoch, old in enumerate(self.history.labels) if turn(self.phases, epoch) == self.turn]
         return not before or not np.array_equal(before[-1], labels)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return what is trained, with the `factor` of its learning rate: backbone, the rest, each loss term's own."""
-        trained = {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
-        backbone = [parameter for name, parameter in trained.items() if name.startswith("backbone.")]
-        rest = [parameter for name, parameter in trained.items() if not name.startswith("backbone.")]
-        groups = [{"params": backbone, "factor": self.settings.backbone_rate}, {"params": rest, "factor": 1.0}]
-        if not self.settings.decay_norms:
-            groups = [part for group in groups for part in _vectors_apart(group)]
-        return groups + [group for loss in self.losses for group in loss.parameter_groups()]
+        return parameter_groups(self.model, self.losses, self.settings)
+
+    def _new_optimiser(self) -> torch.optim.Optimizer:
+        return new_optimiser(self.parameter_groups(), self.settings)
+
+    def begin_turn(self) -> None:
+        """Take another optimiser, and start the neck anew, where a turn begins that wants it."""
+        if not self.begins_turn:
+            return
+        if self.phase.renews:
+            self.model.neck.reset_parameters()
+        before = self.phases[turn(self.phases, max(self.epoch - 1, 0))].settings or self._settings
+        if self.phase.renews or self.settings.optimiser != before.optimiser:
+            self.optimiser = self._new_optimiser()
 
     def update_optimiser(self) -> None:
         """Let the optimiser train the parameters that there are now, at the epoch's rate, and forget others.
@@ -134,8 +160,9 @@ class State:
         The learning rate of each group is that of the epoch times the group's factor.
         """
         rate, groups = self.settings.rate(self.epoch), self.parameter_groups()
+        decay = {"weight_decay": self.settings.weight_decay}
         self.optimiser.param_groups = [
-            self.optimiser.defaults | group | {"lr": rate * group["factor"]} for group in groups
+            self.optimiser.defaults | decay | group | {"lr": rate * group["factor"]} for group in groups
         ]
         alive = {id(parameter) for group in groups for parameter in group["params"]}
         for parameter in [old for old in self.optimiser.state if id(old) not in alive]:
@@ -146,14 +173,22 @@ class State:
         for path in self.settings.frozen_in(self.epoch):
             self.model.get_submodule(path).eval()
 
-    def descend(self, loss: Tensor) -> None:
-        """Add the gradients of a batch's loss to those of its step, and take the step where the batch is its last."""
+    def descend(self, loss: Tensor, necked: Sequence[Tensor] = ()) -> None:
+        """Add the gradients of a batch's loss to those of its step, and take the step where the batch is its last.
+
+        Where no gradient came to the features after the neck (`necked`, of each view), the neck has none: several
+        processes would give it zeros, which the optimiser takes for a gradient and lets the weight decay follow.
+        """
         settings, iteration, iterations = self.settings, self.iteration, len(self.values)
         first = iteration - iteration % settings.accumulate
         if iteration == first:
             self.optimiser.zero_grad()
         together = min(settings.accumulate, iterations - first)
+        looked_at = [watched(features) for features in necked]
         torch.autograd.backward(loss / together if together > 1 else loss)
+        if necked and not any(looked_at):
+            for parameter in self.model.neck.parameters():
+                parameter.grad = None
         if not settings.ends_step(iteration, of=iterations):
             return
         for path in settings.frozen_in(self.epoch):
@@ -214,22 +249,14 @@ class State:
         self.precision, self.epoch, self.iteration = content["precision"], content["epoch"], content["iteration"]
         for loss, saved in zip(self.losses, content["losses"], strict=True):
             loss.load(saved, self.world.device)
+        ended = int(content["labels"] is None and self.epoch > 0)
+        self.epoch -= ended  # between two epochs the optimiser is that of the one before
+        self.optimiser = self._new_optimiser()
         self.update_optimiser()
-        self.optimiser.load_state_dict(content["optimiser"])
-        for parameter, values in self.optimiser.state.items():
-            for name, value in values.items():
-                if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    # in the parameter's memory order, or a fused step takes other paths
-                    values[name] = torch.empty_like(parameter).copy_(value)
-        self.values.copy_(content["values"])
+        self.epoch += ended
+        load_optimiser(self.optimiser, content["optimiser"])
+        self.values = content["values"].to(self.world.device)
         self.history = History(content["curves"], [labels.numpy() for labels in content["history"]])
         if content["labels"] is not None:
             labels, measures = content["labels"]
             self.labels = PseudoLabels(labels.numpy(), measures)
-
-
-def _vectors_apart(group: dict[str, Any]) -> list[dict[str, Any]]:
-    """Split a group of parameters into those that weight decay concerns, and biases and the scales of norms."""
-    matrices = [parameter for parameter in group["params"] if parameter.ndim > 1]
-    vectors = [parameter for parameter in group["params"] if parameter.ndim <= 1]
-    return [group | {"params": matrices}, group | {"params": vectors, "weight_decay": 0.0}]

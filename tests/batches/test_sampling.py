@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidlib.batches.sampling import pk_batches
+from reidlib.batches.sampling import batches_of_a_pass, pk_batches
 from reidlib.labels.numbering import separate_outliers
 
 camera_pk_batches = partial(pk_batches, sampling="camera")
@@ -204,6 +204,37 @@ def test_every_cluster_of_a_camera_comes_equally_often_and_gets_k_images(labels,
         for rows in mine:
             counts = Counter(labels[rows].tolist()).values()
             assert min(counts) == per_batch * images // min(per_batch, len(clusters))
+
+
+@given(**CASES)
+@settings(max_examples=60, deadline=None)
+def test_shuffled_batches_are_passes_over_each_cameras_images(labels, per_batch, images, batches, seed):
+    function = partial(pk_batches, sampling="shuffled")
+    labels, cameras, found = drawn(function, labels, per_batch, images, batches, seed)
+    size, present = per_batch * images, np.unique(cameras[labels >= 0])
+    assert len(found) == batches
+    for number, camera in enumerate(present.tolist()):
+        own = np.flatnonzero((labels >= 0) & (cameras == camera))
+        parts = [batch[number * size : (number + 1) * size] for batch in found]
+        assert all(len(part) == size and set(part) <= set(own) for part in parts)
+        a_pass = max(len(own) // size, 1)
+        for start in range(0, batches, a_pass):
+            counts = Counter(np.concatenate(parts[start : start + a_pass]).tolist())
+            assert max(counts.values()) <= (1 if len(own) >= size else -(-size // len(own)))
+    assert all(len(batch) == len(present) * size for batch in found)
+
+
+@given(**CASES)
+@settings(max_examples=60, deadline=None)
+def test_a_pass_has_as_many_batches_as_whole_ones_fit(labels, per_batch, images, batches, seed):
+    pairs = labels
+    labels, cameras = arrays(pairs)
+    size = {"clusters_per_batch": per_batch, "images_per_cluster": images}
+    clustered = [camera for label, camera in pairs if label >= 0]
+    whole, fewest = len(clustered), min(Counter(clustered).values())
+    for sampling, count in (("mixed", whole), ("camera", whole), ("every_camera", fewest), ("shuffled", fewest)):
+        found = batches_of_a_pass(labels, cameras, sampling=sampling, **size)
+        assert found == max(1, count // (per_batch * images))
 
 
 def test_an_outlier_that_is_a_class_is_drawn_once_as_spcl_draws_it():

@@ -28,6 +28,7 @@ FAMILIES = {
     "AIBN and camera norm": {
         "backbone": "resnet18_half", "pooling": "max", "normalisation": "aibn", "camera_norm_after": "layer1",
     },
+    "before the neck": {"backbone": "resnet18_half", "pooling": "average", "embedding": "before_neck"},
     "OSNet-AIN with FPB": {
         "backbone": "osnet_ain_x0_25", "pooling": "gem", "attention": "fpb", "attention_after": "conv4",
     },
@@ -35,6 +36,7 @@ FAMILIES = {
     "LightMBN": {"backbone": "lightmbn_x0_25", "pooling": "parts"},
     "ViT": {"backbone": "timm/test_vit_ics", "pooling": "token", "patch_stride": 12},
     "ConvNeXt": {"backbone": "timm/test_convnext", "pooling": "average"},
+    "ConvNeXt, norm behind": {"backbone": "timm/test_convnext", "pooling": "average_norm"},
 }  # fmt: skip
 
 

@@ -8,7 +8,14 @@ import torch
 from torch import nn
 
 from reidlib.models.backbones import backbone
-from reidlib.models.camera_norm import CameraNorm, add_camera_norm, conversions, set_cameras
+from reidlib.models.camera_norm import (
+    STAY,
+    CameraNorm,
+    add_camera_norm,
+    batch_conversions,
+    conversions,
+    set_cameras,
+)
 
 CAMERAS = torch.tensor([2, 0, 0, 2, 0])
 
@@ -173,3 +180,98 @@ def test_wrong_cameras_are_refused():
     set_cameras(norm, torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="expected 5 cameras, one to an image; found 2"):
         norm(maps())
+
+
+def loop_by_batch(kept, batch, cameras, target):
+    """The published way, image by image in numpy: (statistics afterwards, what is returned)."""
+    batch, returned, after = batch.double().numpy(), [], dict(kept)
+    for image, camera, wanted in zip(batch, cameras, target, strict=True):
+        own = batch[[other == camera for other in cameras]]
+        mean, variance = own.mean((0, 2, 3)), own.var((0, 2, 3))
+        if wanted == STAY or wanted not in kept:
+            returned.append(image)
+        else:
+            other, spread = (value[:, None, None] for value in kept[wanted])
+            plain = (image - mean[:, None, None]) / np.sqrt(variance[:, None, None] + 1e-5)
+            returned.append(plain * np.sqrt(spread + 1e-5) + other)
+        if camera is not None:
+            old = kept.get(camera, (mean, variance))
+            after[camera] = tuple(0.9 * a + 0.1 * b for a, b in zip(old, (mean, variance), strict=True))
+    return after, np.stack(returned)
+
+
+def test_by_batch_is_that_of_a_loop_over_images_and_learns_of_every_view():
+    norm, kept = CameraNorm(3, 4, by="batch"), {}
+    cameras = [0, 0, 2, 2, 1]
+    plans = [[STAY] * 5, [1, 0, STAY, STAY, 3], [2, 1, 0, 2, STAY]]  # camera 3 is never seen
+    for step, target in enumerate(plans):
+        batch = maps(step)
+        set_cameras(norm, torch.tensor(cameras), torch.tensor(target) if step else None)
+        found = norm(batch)
+        kept, expected = loop_by_batch(kept, batch, cameras, target)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+        for camera, (mean, variance) in kept.items():
+            np.testing.assert_allclose(norm.mean[camera], mean, rtol=1e-4)
+            np.testing.assert_allclose(norm.variance[camera], variance, rtol=1e-4)
+    assert norm.seen.tolist() == [True, True, True, False]
+
+
+def test_by_batch_without_cameras_takes_the_whole_batch_and_learns_nothing():
+    norm, kept = CameraNorm(3, 2, by="batch"), {}
+    set_cameras(norm, torch.tensor([0, 0, 1, 1, 1]))
+    norm(maps())
+    for camera, rows in ((0, slice(0, 2)), (1, slice(2, 5))):
+        part = maps().double().numpy()[rows]
+        kept[camera] = part.mean((0, 2, 3)), part.var((0, 2, 3))
+    before = copy.deepcopy(norm.state_dict())
+    target = [1, STAY, 0, 1, 0]
+    set_cameras(norm, None, torch.tensor(target))
+    found = norm(maps(5))
+    expected = loop_by_batch(kept, maps(5), [None] * 5, target)[1]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+
+
+def test_by_batch_no_gradient_goes_through_statistics_and_evaluation_takes_the_running_ones():
+    norm, twin = (CameraNorm(3, 3, by=by) for by in ("batch", "image"))
+    for each in (norm, twin):
+        set_cameras(each, CAMERAS)
+        each(maps())
+    set_cameras(norm, CAMERAS, torch.tensor([0, STAY, 2, 0, 2]))
+    batch = maps(2).requires_grad_()
+    found = norm(batch)
+    found.sum().backward()
+    scales = batch.grad[:, :, 0, 0]
+    torch.testing.assert_close(batch.grad, scales[:, :, None, None].expand_as(batch))
+    torch.testing.assert_close(scales[1], torch.ones(3))
+    twin.load_state_dict(norm.state_dict())
+    for each in (norm.eval(), twin.eval()):
+        set_cameras(each, CAMERAS, torch.tensor([0, 2, 2, 0, 0]))
+    torch.testing.assert_close(norm(maps(4)), twin(maps(4)))
+
+
+def test_cameras_convert_together_by_batch_to_any_camera():
+    cameras = np.arange(6000) % 3
+    drawn = batch_conversions(cameras, 6000, 4, np.random.default_rng(2))
+    assert np.array_equal(drawn, batch_conversions(cameras, 6000, 4, np.random.default_rng(2)))
+    stayed, together = set(), []
+    for seed in range(40):
+        found = batch_conversions(cameras, 6000, 4, np.random.default_rng(seed))
+        for camera in range(3):
+            own = found[cameras == camera]
+            assert (own == STAY).all() or set(own) == {0, 1, 2, 3}
+            stayed.add((camera, bool((own == STAY).all())))
+        whole = batch_conversions(None, 6000, 4, np.random.default_rng(seed))
+        together.append(bool((whole == STAY).all()))
+        assert together[-1] or np.bincount(whole, minlength=4).min() > 1300
+    assert len(stayed) == 6 and 10 < sum(together) < 30
+
+
+def test_by_batch_refuses_what_is_no_camera():
+    norm = nn.Sequential(CameraNorm(3, 3, by="batch"))
+    set_cameras(norm, torch.tensor([0, 1]), torch.tensor([STAY, 2]))
+    for wrong in (torch.tensor([0, -2]), torch.tensor([0, 3])):
+        with pytest.raises(ValueError, match="cameras 0 to 2"):
+            set_cameras(norm, torch.tensor([0, 1]), wrong)
+    with pytest.raises(ValueError, match="cameras 0 to 2"):
+        set_cameras(norm, torch.tensor([0, STAY]))

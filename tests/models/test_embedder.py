@@ -104,3 +104,36 @@ def test_files_that_are_no_models_are_refused(tmp_path):
     save_embedder(model, path)
     with pytest.raises(ValueError, match="do not fit"):
         load_embedder(path)
+
+
+def test_embeddings_before_the_neck_are_the_pooled_vectors_and_travel_with_the_file(tmp_path):
+    torch.manual_seed(0)
+    images = torch.randn(8, 3, 64, 32)
+    model = new_embedder(replace(SMALL, embedding="before_neck"), seed=1)
+    plain = new_embedder(SMALL, seed=1)
+    for each in (model, plain):
+        each.neck.weight.data.uniform_(0.5, 2)
+        features = each.train()(images)
+        torch.testing.assert_close(features.necked, each.train()(images).necked)
+    found = model.eval()(images)
+    pooled = found.pooled.flatten(1)
+    torch.testing.assert_close(found.embeddings, pooled / pooled.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(found.summands, pooled)
+    other = plain.eval()(images)
+    assert torch.equal(other.summands, other.embeddings)
+    assert not torch.allclose(found.embeddings, other.embeddings, atol=1e-3)
+    save_embedder(model, tmp_path / "model.safetensors")
+    back = load_embedder(tmp_path / "model.safetensors")
+    assert torch.equal(back(images).embeddings, found.embeddings)
+
+
+def test_the_camera_norm_stands_behind_one_stage_or_several():
+    one, three = (
+        new_embedder(replace(SMALL, camera_norm_after=after, cameras=3), seed=0)
+        for after in ("layer1", ["layer1", "layer2", "layer3"])
+    )
+    assert three.architecture.camera_norms == ("layer1", "layer2", "layer3") and SMALL.camera_norms == ()
+    assert set(three.state_dict()) - set(one.state_dict()) == {
+        f"backbone.layer{stage}.2.{name}" for stage in (2, 3) for name in ("mean", "variance", "seen")
+    }
+    assert Architecture.from_json(three.architecture.to_json()).camera_norms == three.architecture.camera_norms

@@ -76,3 +76,26 @@ def test_attention_with_layer_norms_leaves_a_network_its_poolings():
 def test_wrong_values_are_refused(wrong):
     with pytest.raises(ValueError, match="GeM"):
         GeM(**wrong)
+
+
+def test_a_convnext_pools_before_its_norm_as_in_its_own_head():
+    network, width = backbone("timm/test_convnext")
+    torch.manual_seed(0)
+    norm = network.head.norm
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.uniform_(-1, 1)
+    names, images = list(network.state_dict()), torch.randn(3, 3, 64, 32)
+    maps = network.forward_features(images)
+    before = pooling("average", power=3.0, network=network)(network(images))
+    pool = pooling("average_norm", power=3.0, network=network)
+    found = pool(network(images))
+    assert list(network.state_dict()) == names and found.shape == (3, width) and found.dtype == torch.float32
+    for row, of_image in zip(found, maps, strict=True):
+        mean = torch.stack([channel.mean() for channel in of_image])
+        spread = ((mean - mean.mean()) ** 2).mean()
+        expected = (mean - mean.mean()) / (spread + norm.eps).sqrt() * norm.weight + norm.bias
+        torch.testing.assert_close(row, expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(found, before, atol=1e-2)
+    with pytest.raises(ValueError, match="found 'average_norm'"):
+        pooling("average_norm", power=3.0, network=backbone("resnet18_half")[0])

@@ -13,9 +13,10 @@ import pytest
 from reidlib.training.distributed import ALONE, World, connect
 
 ROOT = Path(__file__).parents[2]
-# batch of 16: two groups to a process, one, one across both, the whole batch; batches of one camera; several terms
+# batch of 16: two groups to a process, one, one across both, the whole batch; batches of one camera; several terms; a
+# term that does not look at the neck, on each camera's group, with styles exchanged
 # (The weight decay keeps Adam from making whole steps of the rounding of gradients that are nearly 0.)
-CASES = [(4, "across"), (8, "across"), (16, "across"), (64, "across"), (8, "within"), (16, "several")]
+CASES = [(4, "across"), (8, "across"), (16, "across"), (64, "across"), (8, "within"), (16, "several"), (64, "inside")]
 
 BEGIN = """
 import pickle, sys
@@ -47,23 +48,29 @@ labelling = GlobalLabelling(k1=6, k2=2, method={"name": "linkage", "images_per_c
     link_min_similarity=0.1)
 memories, end_epoch = [], loop.State.end_epoch
 def noted(state, *rest):
-    memories.append(next(iter(state.loss.terms.values())).centres.numpy().copy())
+    term = next(iter(state.loss.terms.values()))
+    memories.append(getattr(term, "centres", term.cameras).numpy().copy())
     return end_epoch(state, *rest)
 loop.State.end_epoch = noted
 
 def train(group, kind, world):
-    model = new_embedder(small(batch_norm_group=group), seed=0)
-    settings = settings_of(learning_rate=5e-5, weight_decay=1e-2, clip_norm=1.0)
+    norm = {"camera_norm_after": "layer1", "camera_norm_by": "batch", "cameras": 2} if kind == "inside" else {}
+    model = new_embedder(small(batch_norm_group=group, **norm), seed=0)
+    own = {"batch_norm_group": 8} if kind == "inside" else {}
+    settings = settings_of(learning_rate=5e-5, weight_decay=1e-2, clip_norm=1.0, **own)
     label = GlobalLabeller(first=people, local=local, cameras=cameras, labelling=labelling, seed=0, epochs=1000000)
-    if kind == "within":
+    if kind in ("within", "inside"):
         label = lambda *_: PseudoLabels(local, {"clusters": 16.0})
     memories.clear()
     loss = {"cluster_memory": {}}
     if kind == "several":
         settings = replace(settings, accumulate=2, ema=0.5, frozen={"backbone.layer1": 1}, decay_norms=False)
         loss |= {"triplet": {"distillation": 1.0}, "classifier": {}, "instance": {}, "camera_adversary": {}}
-    phase = Phase(label=label, loss=loss, sampling="camera" if kind == "within" else "mixed",
-        clusters_per_batch=4, images_per_cluster=4, local=kind == "within")
+    if kind == "inside":
+        loss = {"camera_classifiers": {}}
+    sampling = {"within": "camera", "inside": "shuffled"}.get(kind, "mixed")
+    phase = Phase(label=label, loss=loss, sampling=sampling, clusters_per_batch=2 if kind == "inside" else 4,
+        images_per_cluster=4, local=kind in ("within", "inside"))
     history = loop.train(model, images, cameras, phases=[phase], settings=settings, world=world)
     state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     return history.curves, history.labels, list(memories), state
@@ -109,6 +116,8 @@ def test_two_processes_agree_with_one(tmp_path):
             np.testing.assert_array_equal(np.stack(results[case][1]), np.stack(labels))
             for mine, its in zip(memories, results[case][2], strict=True):
                 np.testing.assert_allclose(its, mine, atol=1e-5, err_msg=str(case))
+            if case[1] == "inside":  # no gradient, so no weight decay either
+                assert (state["neck.weight"] == 1).all() and (results[case][3]["neck.weight"] == 1).all()
             for name, value in state.items():
                 np.testing.assert_allclose(
                     results[case][3][name], value, atol=2e-5, rtol=1e-4, err_msg=f"{case} {name}"
