@@ -14,9 +14,10 @@ from time import perf_counter
 
 import numpy as np
 
-import stages  # before torch: it sets the threads
+import stages  # noqa: F401  # before torch: it sets the threads
 from benchmarks.measure import report
 from benchmarks.step import loop_seconds, network, options, random_images, training_settings
+from reidlib.running import set_threads
 
 
 def inside(*, backbone: str, height: int, width: int, batch: int, iterations: int) -> None:
@@ -65,7 +66,7 @@ def main() -> None:
     if is_run:
         inside(**arguments)
         return
-    stages.set_threads()
+    set_threads()
     words = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
     taken = np.array([[seconds(1, words), seconds(2, words)] for _ in range(repeats)])
     alone, both = np.median(taken, axis=0).tolist()

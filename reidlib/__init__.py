@@ -27,6 +27,7 @@ other. What lies in one room runs again together when it is edited.
     neighbours  exact k-NN, the sparse k-reciprocal Jaccard distance
     tables      parquet, arrays, metrics on the disk
     files       files and folders that appear whole or not at all     progress  bars     settings  values and ranges
+    running     how a stage is called
 """
 
 from typing import TYPE_CHECKING, Any

@@ -22,9 +22,9 @@ NAMES = [
 ]  # fmt: skip
 RECIPES = sorted(path.stem for path in (ROOT / "conf/recipe").glob("*.yaml"))
 DATASETS = sorted(path.stem for path in (ROOT / "conf/dataset").glob("*.yaml"))
-ONLY_REFUSE = ("reidlib.settings", "reidlib.check")  # what refuses values, and changes none, reruns nothing
+NO_RESULT = ("reidlib.settings", "reidlib.check", "reidlib.running")  # refuse values or call stages; rerun nothing
 GRAPH = grimp.build_graph("reidlib", "stages", cache_dir=None)
-for module in ONLY_REFUSE:
+for module in NO_RESULT:
     GRAPH.remove_module(module)
 
 

@@ -23,7 +23,7 @@ PAIRS = sorted(
         for dataset in (KNOWN if row["dataset"] == "*" else row["dataset"].split())
     }
 )
-OURS = {"aligned_cues", "supervised"}
+OURS = {"aligned_cues", "assisted_cues", "supervised"}
 # Papers beside the systems that are followed item by item: where these differ stands in docs/recipes.md.
 BESIDE = {"spcl", "camera_proxy", "agw_supervised", "baseline_supervised", "iids", "iids_convnext"}
 

@@ -46,6 +46,7 @@ EDITS = {  # a file, and the stages that run again because of it
     "reidlib/commands/compose.py": set(),
     "reidlib/settings.py": set(),
     "reidlib/check.py": set(),
+    "reidlib/running.py": set(),
     "reidlib/__main__.py": set(),
     "conf/config.yaml": set(),
     "stages/refine.py": {"refine"},

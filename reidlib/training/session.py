@@ -10,7 +10,7 @@ from typing import Any
 from reidlib.training.checkpoint import Checkpoints, Interrupted, fingerprint, lock_folder
 from reidlib.training.distributed import World, connect
 
-ONLY_REFUSE = ("reidlib.check", "reidlib.settings")  # they refuse values, and change none
+NO_RESULT = ("reidlib.check", "reidlib.settings", "reidlib.running")  # they refuse values, or call the stage
 
 
 @contextmanager
@@ -47,11 +47,11 @@ def session(
 
 
 def code_files() -> list[Path]:
-    """Return the files of this project's modules that this process has loaded, without those that only refuse."""
+    """Return the files of this project's modules that this process has loaded, without those no result depends on."""
     modules = {
         name: module.__file__
         for name, module in sorted(sys.modules.items())
         if name == "__main__" or name.split(".")[0] in ("reidlib", "stages")
-        if name not in ONLY_REFUSE and getattr(module, "__file__", None)
+        if name not in NO_RESULT and getattr(module, "__file__", None)
     }
     return [Path(str(path)) for path in modules.values()]

@@ -97,6 +97,18 @@ def test_market_layout_end_to_end(tmp_path: Path, make_image, make_zip) -> None:
             assert identities.loc[identifier, "name"] == name
 
 
+def test_images_are_resized_as_told(tmp_path: Path, make_image, make_zip) -> None:
+    files = market(make_image)
+    make_zip(tmp_path / "raw" / "Set.zip", files)
+    unpacked(tmp_path, interpolation="bicubic")
+    split = splits_of(tmp_path)["train"]
+    by_id = {blake2b(name.encode(), digest_size=8).hexdigest(): data for name, data in files.items()}
+    for row, identifier in enumerate(split.ids):
+        for kind in ("bicubic", "bilinear"):
+            expected = decode(by_id[identifier], height_px=16, width_px=8, max_megapixels=1.0, interpolation=kind)
+            assert np.array_equal(split.images[row], expected) == (kind == "bicubic")
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_archives_own_order_kind_and_threads_change_nothing(
     tmp_path: Path, make_image, make_zip, make_tar, seed

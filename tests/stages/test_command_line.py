@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import stages
+from reidlib import running
 from reidlib.commands.compose import main
 
 
@@ -17,7 +17,7 @@ def test_paths_become_options(monkeypatch, tmp_path):
         seen.update(raw=raw, some_labels=some_labels)
 
     monkeypatch.setattr(sys, "argv", ["stage", "--raw", "a/b", "--some-labels", "c.parquet"])
-    stages.run(stage)
+    running.run(stage)
     assert seen == {"raw": Path("a/b"), "some_labels": Path("c.parquet")}
 
 
@@ -28,7 +28,7 @@ def test_an_expected_error_is_one_message(monkeypatch, error):
 
     monkeypatch.setattr(sys, "argv", ["stage", "--raw", "a"])
     with pytest.raises(SystemExit) as caught:
-        stages.run(stage)
+        running.run(stage)
     assert str(caught.value).startswith(f"error: {error}\n(test_command_line.py:")
 
 
@@ -43,7 +43,7 @@ def test_too_little_memory_is_answered_with_what_needs_less(monkeypatch, error):
 
     monkeypatch.setattr(sys, "argv", ["stage", "--raw", "a"])
     with pytest.raises(SystemExit) as caught:
-        stages.run(stage)
+        running.run(stage)
     message = str(caught.value)
     assert message.startswith("error: not enough memory (") and "\n" not in message
     assert all(key in message for key in ("train_inter.clusters_per_batch", "extract.batch_size", "embed.batch_size"))
@@ -56,7 +56,7 @@ def test_an_error_of_ours_keeps_its_traceback(monkeypatch, error):
 
     monkeypatch.setattr(sys, "argv", ["stage", "--raw", "a"])
     with pytest.raises(type(error)):
-        stages.run(stage)
+        running.run(stage)
 
 
 @pytest.mark.parametrize(("dataset", "archive", "told"), [
@@ -70,7 +70,7 @@ def test_an_experiment_that_went_back_to_the_demo_says_so(monkeypatch, tmp_path,
     (tmp_path / archive).touch()
     capfd.readouterr()
     monkeypatch.setattr(sys, "argv", ["stage"])
-    stages.run(lambda: None)
+    running.run(lambda: None)
     assert ("every -S must be said again (-S dataset=folder …)" in capfd.readouterr().out) == told
 
 
@@ -78,13 +78,13 @@ def test_an_experiment_that_went_back_to_the_demo_says_so(monkeypatch, tmp_path,
 def machine(monkeypatch, tmp_path):
     """A machine of so many cores, a quota on them and an environment; what is set on it."""
 
-    def make(*, cores=8, quota="max 100000", unset=stages.POOLS, **environment):
+    def make(*, cores=8, quota="max 100000", unset=running.POOLS, **environment):
         (tmp_path / "cpu.max").write_text(quota + "\n")
-        monkeypatch.setattr(stages, "QUOTA", tmp_path / "cpu.max")
-        monkeypatch.setattr(stages, "UNSET", unset)
+        monkeypatch.setattr(running, "QUOTA", tmp_path / "cpu.max")
+        monkeypatch.setattr(running, "UNSET", unset)
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
         monkeypatch.setattr(os, "environ", dict(environment))
-        return lambda: {os.environ.get(name) for name in stages.POOLS}
+        return lambda: {os.environ.get(name) for name in running.POOLS}
 
     return make
 
@@ -98,14 +98,14 @@ def machine(monkeypatch, tmp_path):
 )  # fmt: skip
 def test_threads_are_those_of_the_process(machine, given, processes, expected):
     told = machine(**given)
-    stages.set_threads(processes)
+    running.set_threads(processes)
     assert told() == {expected}
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
 def test_threads_that_are_set_already_stay(machine):
-    told = machine(quota="200000 100000", unset=stages.POOLS[1:], OMP_NUM_THREADS="5", OMP_WAIT_POLICY="ACTIVE")
-    stages.set_threads()
+    told = machine(quota="200000 100000", unset=running.POOLS[1:], OMP_NUM_THREADS="5", OMP_WAIT_POLICY="ACTIVE")
+    running.set_threads()
     assert told() == {"5", "2"}
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
@@ -113,7 +113,7 @@ def test_threads_that_are_set_already_stay(machine):
 def test_a_number_of_threads_that_is_none_is_refused(machine):
     machine(REID_THREADS="two")
     with pytest.raises(SystemExit, match="REID_THREADS: expected a number of threads, 1 or more; found 'two'"):
-        stages.set_threads()
+        running.set_threads()
 
 
 def test_every_library_takes_the_threads_it_is_told():
