@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -20,6 +20,8 @@ GIVEN = (
     *("label", "local", "in_a_row", "settings", "keeps_labels", "renews"),  # of Phase
 )
 """What does not come from the sections `train_intra` and `train_inter`."""
+RESNET50_PARAMETERS = 23_508_032  # without its classifier
+RESNET50_RATE = 0.00035
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ class Settings:
             (`reidlib.batches.sampling.batches_of_a_pass`).
         optimiser: adam (weight decay as L2, as the published codes), adamw, sgd with momentum .9, or nesterov (the same
             with Nesterov's momentum).
-        learning_rate: at its highest.
+        learning_rate: at its highest; "by_size" for what suits the network's size (`of_size`).
         backbone_rate: factor on it for the backbone.
         weight_decay: of the optimiser.
         warm_up: epochs over which the rate rises to it in a line [Luo et al., CVPRW 2019, arXiv:1903.07071].
@@ -81,7 +83,7 @@ class Settings:
     epochs: Epochs
     iterations: Count | Literal["pass"]
     optimiser: Literal["adam", "adamw", "sgd", "nesterov"]
-    learning_rate: Positive
+    learning_rate: Positive | Literal["by_size"]
     backbone_rate: NotNegative
     weight_decay: NotNegative
     warm_up: Epochs
@@ -103,8 +105,20 @@ class Settings:
     decay_norms: bool = True
     ema: Share | None = None
 
+    def of_size(self, parameters: int) -> "Settings":
+        """Return the settings with a rate for a backbone of so many parameters, where it is "by_size".
+
+        That is the published codes' .00035 for a ResNet-50, times √(its parameters / the backbone's): the right length
+        of Adam's steps falls with a network's width [Yang et al., NeurIPS 2021, arXiv:2203.03466], and parameters grow
+        with its square.
+        """
+        if self.learning_rate != "by_size":
+            return self
+        return replace(self, learning_rate=RESNET50_RATE * math.sqrt(RESNET50_PARAMETERS / parameters))
+
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch (from 0)."""
+        assert self.learning_rate != "by_size"
         share = self.decay_factor ** sum(epoch >= first for first in self.decay_at)
         if epoch < self.warm_up:
             share *= self.warm_up_from + (1 - self.warm_up_from) * epoch / self.warm_up

@@ -1,7 +1,7 @@
 """Where a training run stands: all that changes while it trains, and that a checkpoint holds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,9 @@ class State:
         Raises:
             ValueError: a frozen part that the network does not have.
         """
+        size = sum(parameter.numel() for parameter in model.backbone.parameters())
+        settings = settings.of_size(size)
+        phases = [replace(phase, settings=phase.settings and phase.settings.of_size(size)) for phase in phases]
         self.model, self.phases, self.world, self._settings = model, phases, world, settings
         self.epoch, self.iteration = 0, 0
         self.losses = [TotalLoss(phase.loss, teacher=teacher).to(world.device) for phase in phases]

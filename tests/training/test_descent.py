@@ -163,3 +163,19 @@ def test_terms_own_parameters_are_decayed_and_renewed_beside():
     decays = [(len(group["params"]), group["weight_decay"]) for group in state.optimiser.param_groups]
     assert [decay for _, decay in decays] == [5e-4, 0.0, 5e-4, 0.0, 5e-4]
     assert [count for count, _ in decays][2:] == [0, 1, 1]  # of the neck: a scale; the classifier's weight
+
+
+@pytest.mark.parametrize("of_the_phase", [False, True])
+def test_a_rate_by_size_is_that_of_the_backbone(of_the_phase):
+    model = new_embedder(small(), seed=0)
+    sized, fixed = settings_of(learning_rate="by_size", decay_at=[]), settings_of(decay_at=[])
+    own = {"settings": sized} if of_the_phase else {}
+    state = State(model, fixed_phase(np.zeros(4, np.int32), **own), fixed if of_the_phase else sized, ALONE)
+    state.update_optimiser()
+    parameters = sum(len(weight.flatten()) for weight in model.backbone.parameters())
+    expected = 0.00035 * (23_508_032 / parameters) ** 0.5
+    assert 0.0009 < expected < 0.0012  # half as wide as a ResNet-18
+    assert state.optimiser.param_groups[0]["lr"] == pytest.approx(expected)
+    assert state.settings.rate(1) == pytest.approx(expected)
+    assert sized.of_size(23_508_032).rate(0) == 0.00035  # a ResNet-50's own
+    assert fixed.of_size(parameters) == fixed
