@@ -45,6 +45,7 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
         "mirror": Arm(
             "averaged with the mirror images'", ["extract.flip=true", "train_inter.label_flip=true", "embed.flip=true"]
         ),
+        "before_neck": Arm("features before the neck", ["model.embedding=before_neck"]),
     },
     "icsr": {
         "published": PUBLISHED,
@@ -75,6 +76,23 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
         "adversary_off": Arm("no adversary", ["train_inter.loss.camera_adversary=null"]),
         "softmax_once": Arm("one softmax", ["train_inter.loss.camera_adversary.repeated_softmax=false"]),
         "weights_off": Arm("clusters count alike", ["memory@train_inter.loss=cluster_memory"]),
+    },
+    "iids": {
+        "published": PUBLISHED,
+        "after_neck": Arm("features after the neck", ["model.embedding=after_neck"]),
+        "labels_each_epoch": Arm(
+            "labels at every epoch, classifiers go on",
+            ["train_inter.alternate.labels=epoch", "train_inter.alternate.renew=false"],
+        ),
+        "mirror_off": Arm(
+            "without the mirror images'",
+            ["extract.flip=false", "train_intra.label_flip=false", "train_inter.label_flip=false", "embed.flip=false"],
+        ),
+        "mean_over_images": Arm(
+            "the loss inside cameras a mean over images",
+            ["train_intra.loss.camera_classifiers.over_cameras=mean"],
+        ),
+        "norm_whole": Arm("batch norm over all cameras' images", ["train_intra.batch_norm_group=null"]),
     },
     "multi_queue": {
         "published": PUBLISHED,
