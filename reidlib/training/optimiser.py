@@ -1,10 +1,10 @@
 """What is trained, and by which optimiser."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reidlib.losses.total import TotalLoss
 from reidlib.models.embedder import Embedder
@@ -24,6 +24,16 @@ def new_optimiser(groups: Sequence[Mapping[str, Any]], settings: Settings) -> to
         groups, lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     return made
+
+
+def check_parts(model: nn.Module, frozen: Iterable[str]) -> None:
+    """Raise a ValueError unless the network has all parts that are to be frozen, by the paths of their modules."""
+    parts = dict(model.named_modules())
+    unknown = [path for path in frozen if path not in parts]
+    if unknown:
+        raise ValueError(
+            f"frozen: expected parts of the network, as backbone or backbone.layer1; found {', '.join(unknown)}"
+        )
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, saved: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from reidlib.losses.total import TotalLoss
 from reidlib.models.embedder import Embedder
 from reidlib.training.checkpoint import Checkpoints, unpack
 from reidlib.training.distributed import World
-from reidlib.training.optimiser import load_optimiser, new_optimiser, parameter_groups, watched
+from reidlib.training.optimiser import check_parts, load_optimiser, new_optimiser, parameter_groups, watched
 from reidlib.training.plan import Labels, Phase, Settings, begins_turn, turn
 from reidlib.training.precision import faster_precision
 
@@ -74,12 +74,7 @@ class State:
         self.history = History()
         self.warned: set[str] = set()
         self.labels: PseudoLabels | None = None
-        parts = dict(model.named_modules())
-        unknown = [path for path in settings.frozen or {} if path not in parts]
-        if unknown:
-            raise ValueError(
-                f"frozen: expected parts of the network, as backbone or backbone.layer1; found {', '.join(unknown)}"
-            )
+        check_parts(model, settings.frozen or {})
 
     def resume(self, checkpoints: Checkpoints) -> None:
         """Go on from the newest checkpoint, if there is one."""
