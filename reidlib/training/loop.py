@@ -21,8 +21,9 @@ from reidlib.models.grouped_norm import regroup
 from reidlib.progress import progress
 from reidlib.training.checkpoint import Checkpoints, Interrupted, stop_requests
 from reidlib.training.distributed import ALONE, World
+from reidlib.training.history import History
 from reidlib.training.plan import Phase, Settings
-from reidlib.training.state import History, State
+from reidlib.training.state import State
 from reidlib.training.views import Drawn, forward
 
 SMALLEST_VARIANCE = 1e-6

@@ -36,6 +36,22 @@ def check_parts(model: nn.Module, frozen: Iterable[str]) -> None:
         )
 
 
+def advance_mean(average: Mapping[str, Tensor], model: nn.Module, *, keep: float, steps: int) -> None:
+    """Move running means of the weights and buffers, by name, towards what they are now.
+
+    Args:
+        average: moved in place; of whole numbers it takes the newest.
+        model: whose weights they are.
+        keep: the share of itself that a mean keeps, 0..1; at first less, (1 + steps) / (10 + steps), so that a short
+            run does not end with what it began with.
+        steps: that were taken before the last one.
+    """
+    keep = min(keep, (1 + steps) / (10 + steps))
+    for name, value in model.state_dict().items():
+        mean = average[name]
+        mean.lerp_(value, 1 - keep) if mean.is_floating_point() else mean.copy_(value)
+
+
 def load_optimiser(optimiser: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
     """Take over a state dict, in the parameters' memory order, or a fused step takes other paths."""
     optimiser.load_state_dict(saved)

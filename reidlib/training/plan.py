@@ -67,8 +67,9 @@ class Settings:
         accumulate: batches of which a step takes the mean gradient; memories follow every batch. The last step of an
             epoch may have fewer.
         decay_norms: whether the weight decay also concerns what is a vector: biases and the scales of norms.
-        ema: share of itself that a running mean of all weights and buffers keeps at a step; it is what training leaves.
-            None for the weights themselves. Labels and losses are those of the weights themselves either way.
+        ema: share of itself that a running mean of all weights and buffers keeps at a step (at first less, see
+            `reidlib.training.optimiser.advance_mean`); it is what training leaves. None for the weights themselves,
+            which labels and losses are of either way.
         clip_norm: largest norm of the gradient; None for any.
         label_flip: whether labels are made from embeddings averaged with the mirror images'.
         label_styles: whether they are made from embeddings summed over all cameras' styles, of a network with a camera

@@ -16,7 +16,7 @@ from reidlib.labels.quality import label_counts
 from reidlib.models.description import Description
 from reidlib.models.embedder import Embedder, save_embedder
 from reidlib.tables import write_array, write_csv
-from reidlib.training.state import History
+from reidlib.training.history import History
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Where a training run stands: all that changes while it trains, and that a checkpoint holds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,19 +15,13 @@ from reidlib.losses.total import TotalLoss
 from reidlib.models.embedder import Embedder
 from reidlib.training.checkpoint import Checkpoints, unpack
 from reidlib.training.distributed import World
-from reidlib.training.optimiser import check_parts, load_optimiser, new_optimiser, parameter_groups, watched
+from reidlib.training.history import History
+from reidlib.training.optimiser import advance_mean, check_parts, load_optimiser, new_optimiser, watched
+from reidlib.training.optimiser import parameter_groups as groups_of
 from reidlib.training.plan import Labels, Phase, Settings, begins_turn, turn
 from reidlib.training.precision import faster_precision
 
 OF_TRAINING = ("epoch", "loss", "learning_rate")  # of a curve; the rest are the labels' measures
-
-
-@dataclass
-class History:
-    """What is known of the epochs that have ended: a row of measures, and an array of labels, for each."""
-
-    curves: list[dict[str, float]] = field(default_factory=list)
-    labels: list[Labels] = field(default_factory=list)
 
 
 class State:
@@ -44,6 +38,7 @@ class State:
         warned: names of the signs that were warned of already.
         epoch: the present one, from 0.
         iteration: the next one of the epoch.
+        steps: that were taken.
         labels: of the epoch, None where they are still to be made.
     """
 
@@ -64,7 +59,7 @@ class State:
         settings = settings.of_size(size)
         phases = [replace(phase, settings=phase.settings and phase.settings.of_size(size)) for phase in phases]
         self.model, self.phases, self.world, self._settings = model, phases, world, settings
-        self.epoch, self.iteration = 0, 0
+        self.epoch, self.iteration, self.steps = 0, 0, 0
         self.losses = [TotalLoss(phase.loss, teacher=teacher).to(world.device) for phase in phases]
         self.optimiser = self._new_optimiser()
         self.precision: str = settings.compute.precision
@@ -137,7 +132,7 @@ class State:
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return what is trained, with the `factor` of its learning rate: backbone, the rest, each loss term's own."""
-        return parameter_groups(self.model, self.losses, self.settings)
+        return groups_of(self.model, self.losses, self.settings)
 
     def _new_optimiser(self) -> torch.optim.Optimizer:
         return new_optimiser(self.parameter_groups(), self.settings)
@@ -197,9 +192,8 @@ class State:
             torch.nn.utils.clip_grad_norm_(trained, settings.clip_norm)
         self.optimiser.step()
         if settings.ema is not None:
-            for name, value in self.model.state_dict().items():
-                mean = self.average[name]
-                mean.lerp_(value, 1 - settings.ema) if mean.is_floating_point() else mean.copy_(value)
+            advance_mean(self.average, self.model, keep=settings.ema, steps=self.steps)
+        self.steps += 1
 
     def warn(self) -> None:
         """Say what the labels so far warn of, each sign once in a run."""
@@ -236,6 +230,7 @@ class State:
             "history": self.history.labels,
             "epoch": self.epoch,
             "iteration": self.iteration,
+            "steps": self.steps,
             "labels": None if self.labels is None else [self.labels.labels, self.labels.measures],
         }
 
@@ -244,7 +239,8 @@ class State:
         self.model.load_state_dict(content["model"])
         for name, value in content["average"].items():
             self.average[name].copy_(value)
-        self.precision, self.epoch, self.iteration = content["precision"], content["epoch"], content["iteration"]
+        self.precision, self.epoch = content["precision"], content["epoch"]
+        self.iteration, self.steps = content["iteration"], content["steps"]
         for loss, saved in zip(self.losses, content["losses"], strict=True):
             loss.load(saved, self.world.device)
         ended = int(content["labels"] is None and self.epoch > 0)

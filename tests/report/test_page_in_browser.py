@@ -1,5 +1,7 @@
 """The page in a browser, from the disk, with and without identities: it is clicked through, and asks for nothing."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,7 @@ def page(browser, file):
 
 
 def click(page, selector, number=0):
+    wait(page, f"document.querySelectorAll({json.dumps(selector)}).length > {number}")  # it may be to come
     found = page.find_elements("css selector", selector)[number]
     page.execute_async_script(  # twice, since what comes into view may grow
         "const [element, done] = arguments;"
