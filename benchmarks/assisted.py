@@ -170,14 +170,14 @@ class Folder:
     def train(self, arm: str) -> dict[str, Any]:
         """Return the figures of an arm; answers are given to questions of the arm `times`."""
         if "_" in arm:
-            self.reproduce("times")
+            self.reproduce("times", "evaluate")
             choice, budget = arm.split("_")
             ids, people = (rows := read_rows(self.data / "images/train"))["image"], self.identities(rows)
             pairs = [pair for pair, _ in self.asked("trained", choice)][: int(budget)]
             write_links(self.data / "links.csv", [
                 (ids[a], ids[b], "same" if people[a] == people[b] else "different") for a, b in pairs
             ])  # fmt: skip
-        self.reproduce(arm)
+        self.reproduce(arm, "evaluate")
         found = json.loads((self.path / "metrics/evaluate.json").read_text())
         return {name: round(found[name], 4) for name in ("initial_mAP", "inter_mAP", "inter_rank1")}
 

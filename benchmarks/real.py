@@ -113,7 +113,7 @@ stages as many as those of one; the weights are ImageNet's, of random ones for r
 last line of real.jsonl for each run. mAP, Rank-1, outliers and clusters that span cameras (of the last epoch's labels) in
 percent, ± the standard deviation over seeds where there are several. The share of the way is
 (final - initial mAP) / (supervised - initial mAP) of the same seed and steps. One thread on a CPU beside other work, so
-minutes (of a whole `dvc repro`) tell little.
+minutes (of a `dvc repro evaluate`) tell little.
 
 The pictures are not part of this project, and neither are the weights; nothing but figures of them is kept here.
 
@@ -211,7 +211,7 @@ def _value(values: Any, key: str) -> Any:
 def measure(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
     """Run the pipeline in a repository that has the archive and the weights; return what it measured, or its error."""
     began = perf_counter()
-    commands = [[sys.executable, "-m", "reidlib", "compose", *overrides(job)], ["dvc", "repro"]]
+    commands = [[sys.executable, "-m", "reidlib", "compose", *overrides(job)], ["dvc", "repro", "evaluate"]]
     found: dict[str, Any] = {}
     for command in commands:
         done = subprocess.run(
