@@ -42,11 +42,11 @@ def advance_mean(average: Mapping[str, Tensor], model: nn.Module, *, keep: float
     Args:
         average: moved in place; of whole numbers it takes the newest.
         model: whose weights they are.
-        keep: the share of itself that a mean keeps, 0..1; at first less, (1 + steps) / (10 + steps), so that a short
-            run does not end with what it began with.
+        keep: the share of itself that a mean keeps, 0..1; at first less, (1 + steps) / (3 + steps), so that of a short
+            run it is a mean of the later half, not of what the run began with.
         steps: that were taken before the last one.
     """
-    keep = min(keep, (1 + steps) / (10 + steps))
+    keep = min(keep, (1 + steps) / (3 + steps))
     for name, value in model.state_dict().items():
         mean = average[name]
         mean.lerp_(value, 1 - keep) if mean.is_floating_point() else mean.copy_(value)
