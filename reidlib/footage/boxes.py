@@ -27,6 +27,10 @@ def read_boxes(path: Path) -> pd.DataFrame:
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{path}: expected a file of boxes (frame, track, x, y, width, height, score), found none; check the path"
+        ) from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected lines of numbers, found no text ({error})") from error
     rows = [_box(line, f"{path} line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
