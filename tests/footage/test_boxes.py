@@ -82,3 +82,8 @@ def test_tracks_end_where_boxes_are_missing_or_in_doubt():
 
 def test_no_boxes_make_no_tracks():
     assert list(rows()) == []
+
+
+def test_a_file_that_is_not_there_is_asked_for(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"boxes\.txt: expected a file of boxes .*, found none; check the path"):
+        read_boxes(tmp_path / "boxes.txt")
