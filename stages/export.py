@@ -19,8 +19,8 @@ def main(*, train: Path, inter: Path, calibration: Path, measured: Path, model: 
     values = arguments(params["export"], of=export_folder, where="export", given=given) | params["evaluate"]
     network, description = load_described(inter / "model.safetensors")
     description = replace(description, flip=params["embed"]["flip"])
-    learnt, split = read_calibration(calibration), open_split(train)
-    figures = export_folder(model, network, description, learnt, split, read_measures(measured), **values)
+    learnt = read_calibration(calibration)
+    figures = export_folder(model, network, description, learnt, open_split(train), read_measures(measured), **values)
     write_metrics(metrics, figures)
 
 

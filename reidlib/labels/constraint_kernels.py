@@ -8,6 +8,8 @@ chain of its nodes' lists (``list_head``, ``list_next``, ``list_tail``; -1 = non
 import numpy as np
 from numba import njit
 
+from reidlib.labels.kernels import find
+
 
 @njit(cache=True, nogil=True)
 def hang(gone, kept, list_head, list_next, list_tail):
@@ -55,21 +57,12 @@ def separate(starts, columns, words, nodes, apart_starts, apart):
 
 
 @njit(cache=True, nogil=True)
-def _root(parent, i):
-    """Root of i, halving the path."""
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
-
-
-@njit(cache=True, nogil=True)
 def _conflict(one, other, parent, apart_starts, apart, list_head, list_next):
     """Whether a node of cluster ``one`` is kept apart from a node of cluster ``other``."""
     node = list_head[one]
     while node != -1:
         for p in range(apart_starts[node], apart_starts[node + 1]):
-            if _root(parent, apart[p]) == other:
+            if find(parent, apart[p]) == other:
                 return True
         node = list_next[node]
     return False
@@ -92,7 +85,7 @@ def join_unless_apart(first, second, parent, apart_starts, apart):
             list_head[r] = r
             list_tail[r] = r
     for p in range(len(first)):
-        a, b = _root(parent, first[p]), _root(parent, second[p])
+        a, b = find(parent, first[p]), find(parent, second[p])
         if a == b:
             continue
         fewer, more = (a, b) if held[a] <= held[b] else (b, a)

@@ -89,7 +89,7 @@ def silhouettes(starts, columns, values, labels, sizes, groups, group_sizes, fir
 
 
 @njit(cache=True, inline="always")
-def _find(parent, i):
+def find(parent, i):
     """Root of i, halving the path."""
     while parent[i] != i:
         parent[i] = parent[parent[i]]
@@ -103,7 +103,7 @@ def join(first, second, roots, merges):
     for p in range(len(first)):
         if merges == 0:
             break
-        a, b = _find(roots, first[p]), _find(roots, second[p])
+        a, b = find(roots, first[p]), find(roots, second[p])
         if a != b:
             roots[max(a, b)] = min(a, b)
             merges -= 1
@@ -120,7 +120,7 @@ def numbered_merges(n, first, second, heights):
     number = np.arange(n, dtype=np.int64)
     size = np.ones(n, dtype=np.int64)
     for r in range(len(first)):
-        a, b = _find(parent, first[r]), _find(parent, second[r])
+        a, b = find(parent, first[r]), find(parent, second[r])
         rows[r, 0], rows[r, 1] = min(number[a], number[b]), max(number[a], number[b])
         rows[r, 2] = heights[r]
         parent[a] = b
