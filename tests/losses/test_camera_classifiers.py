@@ -35,21 +35,27 @@ def layer(term, camera, d, part=0):
     return nn.Sequential(norm, linear)
 
 
+@pytest.mark.parametrize("over_cameras", ["mean", "sum"])
 @pytest.mark.parametrize("parts", [1, 3])
-def test_equals_torchs_layers_camera_by_camera(make_start, make_batch, parts):
-    term = begun(make_start, parts, distillation=0.7)
+def test_equals_torchs_layers_camera_by_camera(make_start, make_batch, parts, over_cameras):
+    """The mean over all images, or the sum of the means of each camera's."""
+    term = begun(make_start, parts, distillation=0.7, over_cameras=over_cameras)
     first, second = random(7, parts, 4, seed=4), random(7, parts, 4, seed=5)
     expected = torch.zeros(())
     for camera, clusters in OF_CAMERA.items():
         rows = [i for i in range(7) if CAMERAS[i] == camera]
+        count = 7 if over_cameras == "mean" else len(rows)
         for part in range(parts):
             plain = layer(term, camera, 4, part)(first[rows, part])
             converted = layer(term, camera, 4, part)(second[rows, part])
             own = torch.tensor([clusters.index(LABELS[row]) for row in rows])
             soft = -(plain.softmax(1) * converted.log_softmax(1)).sum()
-            expected += (functional.cross_entropy(plain, own, reduction="sum") + 0.7 * soft) / 7 / parts
-    found = term(make_batch(Features(first, first * 0), LABELS, CAMERAS, second=Features(second, second * 0)))
+            expected += (functional.cross_entropy(plain, own, reduction="sum") + 0.7 * soft) / parts / count
+    views = [Features(view, view * 0) for view in (first, second)]
+    found = term(make_batch(views[0], LABELS, CAMERAS, second=views[1]))
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    alone = begun(make_start, parts, distillation=0.0, over_cameras=over_cameras)
+    assert alone(make_batch(views[0], LABELS, CAMERAS)).item() < expected.item()
 
 
 def test_the_second_view_learns_from_the_first(make_start, make_batch):
@@ -99,24 +105,3 @@ def test_float32_inside_autocast(make_start, make_batch):
 def test_refuses_clusters_on_two_cameras(make_start):
     with pytest.raises(ValueError, match="cluster 0 is on cameras"):
         CameraClassifiers().begin(make_start(random(2, 4), [0, 0], [0, 1]))
-
-
-@pytest.mark.parametrize("parts", [1, 3])
-def test_the_sum_over_cameras_is_that_of_each_cameras_mean(make_start, make_batch, parts):
-    term = begun(make_start, parts, distillation=0.7, over_cameras="sum")
-    first, second = random(7, parts, 4, seed=4), random(7, parts, 4, seed=5)
-    expected = torch.zeros(())
-    for camera, clusters in OF_CAMERA.items():
-        rows = [i for i in range(7) if CAMERAS[i] == camera]
-        for part in range(parts):
-            plain = layer(term, camera, 4, part)(first[rows, part])
-            converted = layer(term, camera, 4, part)(second[rows, part])
-            own = torch.tensor([clusters.index(LABELS[row]) for row in rows])
-            soft = -(plain.softmax(1) * converted.log_softmax(1)).sum(dim=1).mean()
-            expected += (functional.cross_entropy(plain, own) + 0.7 * soft) / parts
-    views = [Features(view, view * 0) for view in (first, second)]
-    assert term(make_batch(views[0], LABELS, CAMERAS, second=views[1])).item() == pytest.approx(
-        expected.item(), rel=1e-5
-    )
-    alone = begun(make_start, parts, distillation=0.0, over_cameras="sum")
-    assert alone(make_batch(views[0], LABELS, CAMERAS)).item() < expected.item()

@@ -18,10 +18,20 @@ def clustered_rows(n, d, seed, *, noise=0.7):
 
 def oracle(query, gallery, k1, k2, weight):
     """(1 - weight) · Jaccard + weight · original."""
+    return jaccard_and_original(query, gallery, k1, k2, weight, of_code=False)
+
+
+def authors(query, gallery, k1, k2, weight):
+    """Their code, on squared Euclidean distances: over the row's largest, and k1 neighbours beside the row itself."""
+    return jaccard_and_original(query, gallery, k1, k2, weight, of_code=True)
+
+
+def jaccard_and_original(query, gallery, k1, k2, weight, *, of_code):
     rows = np.concatenate([query, gallery]).astype(np.float64)
     original = 2 - 2 * rows @ rows.T
+    original /= original.max(axis=1, keepdims=True) if of_code else 1
     n = len(rows)
-    ranked = nearest(rows, k=k1)[1].tolist()
+    ranked = nearest(rows, k=k1 + of_code)[1].tolist()
     half = round(k1 / 2) + 1
     mutual = [{j for j in ranked[i] if i in ranked[j]} for i in range(n)]
     nearer = [{j for j in ranked[i][:half] if i in ranked[j][:half]} for i in range(n)]
@@ -31,30 +41,6 @@ def oracle(query, gallery, k1, k2, weight):
         for c in mutual[i]:
             if len(nearer[c] & mutual[i]) > 2 / 3 * len(nearer[c]):
                 expanded |= nearer[c]
-        columns = sorted(expanded)
-        weights[i, columns] = np.exp(-original[i, columns])
-    weights /= weights.sum(axis=1, keepdims=True)
-    weights = np.array([weights[ranked[i][:k2]].mean(axis=0) for i in range(n)])
-    queries = len(query)
-    shared = np.array([[np.minimum(a, b).sum() for b in weights[queries:]] for a in weights[:queries]])
-    return (1 - weight) * (1 - shared / (2 - shared)) + weight * original[:queries, queries:]
-
-
-def authors(query, gallery, k1, k2, weight):
-    """Their code, on squared Euclidean distances: over the row's largest, and k1 neighbours beside the row itself."""
-    rows = np.concatenate([query, gallery]).astype(np.float64)
-    original = 2 - 2 * rows @ rows.T
-    original /= original.max(axis=1, keepdims=True)
-    n, ranked = len(rows), nearest(rows, k=k1 + 1)[1].tolist()
-    half = int(np.around(k1 / 2)) + 1
-    weights = np.zeros((n, n))
-    for i in range(n):
-        mutual = [j for j in ranked[i] if i in ranked[j]]
-        expanded = set(mutual)
-        for c in mutual:
-            nearer = [j for j in ranked[c][:half] if c in ranked[j][:half]]
-            if len(set(nearer) & set(mutual)) > 2 / 3 * len(nearer):
-                expanded |= set(nearer)
         columns = sorted(expanded)
         weights[i, columns] = np.exp(-original[i, columns])
     weights /= weights.sum(axis=1, keepdims=True)
