@@ -95,9 +95,8 @@ def batches_of_a_pass(
     clusters_per_batch: int,
     images_per_cluster: int,
     sampling: Sampling = "mixed",
-    repeat_images: bool = True,
 ) -> int:
-    """Return how many batches hold about as many images as have a cluster, at least 1, whether or not images repeat.
+    """Return how many batches hold about as many images as have a cluster, at least 1.
 
     Where every camera is in each batch, the camera of the fewest images ends the pass, as in the code of IIDS. The
     arguments are those of `pk_batches`.

@@ -206,8 +206,12 @@ class Phase:
     @property
     def drawing(self) -> dict[str, Any]:
         """How its batches are drawn, as `reidlib.batches.sampling` takes it."""
-        names = ("sampling", "clusters_per_batch", "images_per_cluster", "repeat_images")
-        return {name: getattr(self, name) for name in names}
+        return self.batch | {"repeat_images": self.repeat_images}
+
+    @property
+    def batch(self) -> dict[str, Any]:
+        """What tells the size of its batches, as `reidlib.batches.sampling` takes it."""
+        return {name: getattr(self, name) for name in ("sampling", "clusters_per_batch", "images_per_cluster")}
 
 
 def turn(phases: Sequence[Phase], epoch: int) -> int:
