@@ -94,7 +94,7 @@ def join_unless_apart(first, second, parent, apart_starts, apart):
         kept, gone = min(a, b), max(a, b)
         parent[gone] = kept
         held[kept] += held[gone]
-        hang(gone, kept, list_head, list_next, list_tail)
+        hang(np.int64(gone), np.int64(kept), list_head, list_next, list_tail)  # as `chain` does: compiled once
     for r in range(n):  # the lowest node comes before what hangs from it
         parent[r] = parent[parent[r]]
 

@@ -162,7 +162,7 @@ def chain(starts, columns, words, nodes, apart_starts, apart):
     list_tail = np.full(n, -1, dtype=np.int32)
     for i in range(n):
         if nodes[i] != i:
-            _join(i, nodes[i], size, parent, following, tail)
+            _join(i, np.int64(nodes[i]), size, parent, following, tail)
         if apart_starts[i] < apart_starts[i + 1]:
             list_head[i] = i
             list_tail[i] = i

@@ -5,8 +5,6 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float32, Int64
-from pytorch_metric_learning.losses import CircleLoss, MultiSimilarityLoss
-from pytorch_metric_learning.miners import MultiSimilarityMiner
 from torch import Tensor
 from torch.nn import functional
 
@@ -53,6 +51,9 @@ class MetricPairs(Term):
         Raises:
             ValueError: scale or margin for multi-similarity.
         """
+        from pytorch_metric_learning.losses import CircleLoss, MultiSimilarityLoss  # takes a second: for its users
+        from pytorch_metric_learning.miners import MultiSimilarityMiner
+
         super().__init__()
         self.scale, self.margin = scale_and_margin(loss, KNOWN, scale=scale, margin=margin)
         self.loss, self.mining, self.parts = loss, mining, parts

@@ -81,7 +81,7 @@ def paint_part(
     dx, dy = part[2] - part[0], part[3] - part[1]
     length = max(math.sqrt(dx * dx + dy * dy), 1e-3)
     ax, ay = dx / length, dy / length
-    reach = part[4:9].max() * max(1.0, part[9], part[10])
+    reach = max(part[4], part[5], part[6], part[7], part[8]) * max(1.0, part[9], part[10])
     size = folds.shape[0]
     for y in range(
         max(0, int(min(part[1], part[3]) - reach)), min(canvas.shape[0], int(max(part[1], part[3]) + reach) + 2)
