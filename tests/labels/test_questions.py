@@ -12,7 +12,7 @@ from reidlib.labels.graphs import graph_arrays
 from reidlib.labels.linkage import average_linkage, best_number
 from reidlib.labels.quality import label_quality
 from reidlib.labels.question_kernels import closest_pairs
-from reidlib.labels.questions import propose, question_graphs, question_labels
+from reidlib.labels.questions import best_merges, propose, question_graphs
 
 LABELLING = GlobalLabelling(
     k1=12, k2=3, original_weight=0.0, method={"name": "dbscan", "eps": 0.6, "min_samples": 4}, camera_similarity=0.0,
@@ -64,7 +64,7 @@ def test_questions_are_asked_next_to_the_cut_in_turns_across_cameras_first(peopl
     where = {}
     for place, (one, other) in enumerate(parts_of(merges, 300)):
         where |= {(min(i, j), max(i, j)): place for i in one for j in other}
-    pairs = propose(graphs, cameras, None, count=400)
+    pairs = propose(best_merges(graphs, None), cameras, count=400)
     assert len(set(pairs)) == len(pairs) > 100
     crossing = [bool(cameras[i] != cameras[j]) for i, j in pairs]
     assert crossing == sorted(crossing, reverse=True) and crossing[0]
@@ -86,12 +86,13 @@ def test_answers_make_the_clusters_those_of_the_people_and_nothing_is_asked_twic
         pairs = np.concatenate([base.pairs, answers[same]])
         known = constraints(200, same=Links(pairs), different=Links(answers[~same]))
         known = replace(known, before=before)
-        labels = question_labels(graphs, known)
-        assert known.broken(labels) == 0
-        qualities.append(label_quality(labels, identities)["pairwise_f"])
-        for first, second in propose(graphs, cameras, known, asked=asked):
+        merges = best_merges(graphs, known)
+        assert known.broken(merges.labels) == 0
+        qualities.append(label_quality(merges.labels, identities)["pairwise_f"])
+        for first, second in propose(merges, cameras, asked=asked):
             groups = sorted(known.groups[[first, second]].tolist())
             assert (first, second) not in asked and groups[0] != groups[1] and groups not in known.apart.tolist()
+            assert not known.settles(first, second)
             asked.append((first, second))
     assert len(asked) == 100 and qualities == sorted(qualities) and qualities[0] < 0.9 and qualities[-1] == 1
 
@@ -99,8 +100,9 @@ def test_answers_make_the_clusters_those_of_the_people_and_nothing_is_asked_twic
 def test_where_all_is_known_there_is_no_question(people):
     embeddings, _, cameras = people(60)
     graphs = question_graphs(embeddings, None, cameras, labelling=LABELLING)
-    assert propose(graphs, cameras, constraints(60, same=join_tracklets(np.zeros(60, np.int64)))) == []
-    assert len(propose(graphs, cameras, None, count=3)) == 3
+    everyone = constraints(60, same=join_tracklets(np.zeros(60, np.int64)))
+    assert propose(best_merges(graphs, everyone), cameras) == []
+    assert len(propose(best_merges(graphs, None), cameras, count=3)) == 3
     with pytest.raises(ValueError, match="colour_weight"):
         question_graphs(
             embeddings, None, cameras, labelling=LABELLING.__class__(**{**vars(LABELLING), "colour_weight": 1.0})
