@@ -12,7 +12,7 @@ from reidlib.labels.graphs import graph_arrays
 from reidlib.labels.linkage import average_linkage, best_number
 from reidlib.labels.quality import label_quality
 from reidlib.labels.question_kernels import closest_pairs
-from reidlib.labels.questions import best_merges, propose, question_graphs
+from reidlib.labels.questions import Merges, best_merges, propose, question_graphs
 
 LABELLING = GlobalLabelling(
     k1=12, k2=3, original_weight=0.0, method={"name": "dbscan", "eps": 0.6, "min_samples": 4}, camera_similarity=0.0,
@@ -28,6 +28,25 @@ def parts_of(merges: np.ndarray, n: int) -> list[tuple[list[int], list[int]]]:
         parts.append((members[int(left)], members[int(right)]))
         members[n + number] = parts[-1][0] + parts[-1][1]
     return parts
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(2, 25))
+def test_the_parts_of_a_pair_are_those_of_the_merge_that_brings_it_together(random_graph, seed, n):
+    graph, _ = random_graph(n, density=0.4, seed=seed, levels=0)
+    merges = average_linkage(graph)
+    told, parts = Merges(graph, merges, len(merges), 0), parts_of(merges, n)
+    for first, second in product(range(n), range(n)):
+        if first == second:
+            continue
+        meeting = [part for part in parts if {first, second} <= {*part[0], *part[1]}]
+        found = [sorted(part.tolist()) for part in told.parts(first, second)]
+        if meeting:
+            assert found == [sorted(next(side for side in meeting[0] if row in side)) for row in (first, second)]
+        else:
+            whole = [max(([*one, *other] for one, other in parts if row in [*one, *other]), key=len, default=[row])
+                     for row in (first, second)]  # fmt: skip
+            assert found == [sorted(side) for side in whole]
 
 
 @settings(max_examples=40, deadline=None)
