@@ -25,7 +25,7 @@ function askingPanel(place, { answer, undo, keys = place, thumbnail = plainPictu
   const two = make("div", { class: "two" });
   const message = make("p", { class: "message", hidden: true });
   const bar = make("progress", { "aria-label": "answered" });
-  const told = make("span", { role: "status" });
+  const told = make("span", { class: "told", role: "status" });
   const buttons = ANSWERS.map(([key, what, word]) => make("button", {
     type: "button", class: `answer-${what}`, "aria-keyshortcuts": key, onclick: () => press(what),
   }, word, " ", make("kbd", { "aria-hidden": "true" }, key)));
@@ -34,7 +34,8 @@ function askingPanel(place, { answer, undo, keys = place, thumbnail = plainPictu
   let [turn, open] = [0, false];
 
   function press(what) {
-    if (!open || (what === "undo" && buttons[3].disabled)) return;
+    const button = buttons[ANSWERS.findIndex(([, name]) => name === what)];
+    if (!open || button.hidden || button.disabled) return;
     const before = turn;
     setOpen(false);
     place.setAttribute("aria-busy", "true");
