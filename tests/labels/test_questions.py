@@ -116,6 +116,13 @@ def test_answers_make_the_clusters_those_of_the_people_and_nothing_is_asked_twic
     assert len(asked) == 100 and qualities == sorted(qualities) and qualities[0] < 0.9 and qualities[-1] == 1
 
 
+def test_fewer_images_than_neighbours_are_asked_about_too(people):
+    embeddings, _, cameras = people(8)
+    with pytest.warns(UserWarning, match="the training set has 8 images, too few"):
+        graphs = question_graphs(embeddings, None, cameras, labelling=LABELLING)
+    assert graphs[0].shape == (8, 8) and len(propose(best_merges(graphs, None), cameras)) <= 7
+
+
 def test_where_all_is_known_there_is_no_question(people):
     embeddings, _, cameras = people(60)
     graphs = question_graphs(embeddings, None, cameras, labelling=LABELLING)

@@ -115,10 +115,8 @@ def test_questions_know_no_identity_and_are_of_pictures_in_the_page(tmp_path):
     paths, every = told[0]["pictures"]["path"], material.names["path"].tolist()
     for pair, sides in zip(named, facts["pairs"], strict=True):
         for row, side, known in zip(pair, sides, asking.sides(pair), strict=True):
-            assert paths[side["picture"]] == material.names["path"][row] and side["group"] == row
-            shown = [
-                material.names["path"].tolist().index(paths[one]) for *_, some, _ in side["strips"] for one in some
-            ]
+            assert paths[side["picture"]] == every[row] and side["group"] == row
+            shown = [every.index(paths[picture]) for _, some, _ in side["strips"] for picture in some]
             assert shown == known.cluster[:8].tolist() and len(side["strips"]) == (len(known.cluster) > 0)
 
 

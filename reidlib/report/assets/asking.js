@@ -1,5 +1,5 @@
 // One pair after the other: are these two the same individual? The panel of the report and of `reidlib ask`.
-const ANSWERS = [["s", "same", "Same"], ["d", "different", "Different"], ["k", "skip", "Can’t tell"], ["u", "undo", "Undo"]];
+const ANSWERS = [["s", "same", "Same"], ["d", "different", "Different"], ["k", "skip", "Skip"], ["u", "undo", "Undo"]];
 const PAUSE = 350; // milliseconds for which a pair is seen before it takes an answer, so that a double press gives one
 
 const inWords = (picture) => [picture.name, ...picture.told.map((pair) => pair.join(" "))].join(", ");
