@@ -65,7 +65,7 @@ def serve(asking: "Asking", count: int, port: int) -> None:
     from reidlib.serve.server import PageServer
 
     with PageServer(AskingPage(asking, count=count), port=port) as server:
-        serve_until_interrupted(server, f"{asking.file}: the questions are asked", opened=True)
+        serve_until_interrupted(server, f"answers go to {asking.file}; the questions are asked", opened=True)
     tell(asking)
 
 

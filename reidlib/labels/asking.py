@@ -72,7 +72,7 @@ class Asking:
         self._todo: list[Pair] = []
         self._merges: Merges | None = None
         self.answered: list[Answered] = []
-        self._read()
+        self.read()
 
     @property
     def answers(self) -> list[tuple[str, str, Answer]]:
@@ -89,6 +89,14 @@ class Asking:
         """The clusters that are asked about: those of the answers that there were when they were made, see `ROUND`."""
         self._merges = self._merges or best_merges(self._graphs, self.constraints())
         return self._merges
+
+    def read(self) -> None:
+        """Take the answers that the file holds now, none where there is no file.
+
+        Raises:
+            ValueError: as `read_links`.
+        """
+        self.answered = read_links(self.file, self.split) if self.file.suffix == ".csv" and self.file.is_file() else []
 
     def constraints(self) -> Constraints | None:
         """Return what is known by now.
@@ -109,7 +117,7 @@ class Asking:
         Raises:
             ValueError: as `read_links`, `constraints`.
         """
-        self._read()
+        self.read()
         known, asked = self.constraints(), {frozenset(one[:2]) for one in self.answered}
         self._todo = [
             pair for pair in self._todo
@@ -124,12 +132,12 @@ class Asking:
         Raises:
             ValueError: where it contradicts what is known, with the chain; it is then not kept.
         """
-        self._read()
+        self.read()
         self._keep([*self.answered, Answered(first, second, answer, 0)])
 
     def undo(self) -> bool:
         """Take the newest answer back, so that it is asked next; return whether there was one."""
-        self._read()
+        self.read()
         if not self.answered:
             return False
         *rest, last = self.answered
@@ -143,7 +151,7 @@ class Asking:
         Raises:
             ValueError: as `read_links` and `answer`; nothing is kept then.
         """
-        self._read()
+        self.read()
         before = {one[:3] for one in self.answered}
         more = [one._replace(line=0) for one in read_links(file, self.split, empty=True)]
         new = [one for one in dict.fromkeys(more) if one[:3] not in before]
@@ -165,9 +173,6 @@ class Asking:
             path if image_id(path.encode(errors="replace")) == image else image
             for path, image in zip(self.names["path"].astype(str), self.split.ids, strict=True)
         ]
-
-    def _read(self) -> None:
-        self.answered = read_links(self.file, self.split) if self.file.suffix == ".csv" and self.file.is_file() else []
 
     def _keep(self, answered: list[Answered]) -> None:
         before, self.answered = self.answered, answered

@@ -126,8 +126,9 @@ def constraints(
         called = names if names is not None else [f"row {row}" for row in range(n)]
         told = [_contradiction(int(place), same, different, graph, called) for place in contradictions[:MOST_TOLD]]
         more = f"\n  and {len(contradictions) - MOST_TOLD:,} more" if len(contradictions) > MOST_TOLD else ""
+        count = "a pair is" if len(contradictions) == 1 else f"{len(contradictions):,} pairs are"
         raise ValueError(
-            f"links: {len(contradictions):,} pairs are different, though a chain of links makes them the same; take "
+            f"links: {count} different, though a chain of links makes them the same; take "
             "one link of each out:\n" + "\n".join(told) + more
         )
     apart = np.unique(np.sort(ends, axis=1), axis=0).astype(np.int32)

@@ -109,7 +109,7 @@ class AskingPage:
         try:
             sent = json.loads(body)
             pair, token = (int(sent["first"]), int(sent["second"])), str(sent["token"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise ValueError("expected JSON with token, first and second (rows of the pair), and answer") from error
         if not compare_digest(token.encode(), self._token.encode()):
             raise RefusedError(HTTPStatus.FORBIDDEN, "Not kept: the server was started anew, and asks this now.")
@@ -123,12 +123,11 @@ class AskingPage:
         try:
             self.asking.answer(*pair, answer)
         except ValueError as error:
-            chain = "\n".join(line.strip() for line in str(error).splitlines()[1:])
-            told = f"Not kept: it contradicts what is known. If a line of links.csv is wrong, take it out.\n{chain}"
-            raise RefusedError(HTTPStatus.CONFLICT, told) from error
+            raise RefusedError(HTTPStatus.CONFLICT, f"Not kept. {error}") from error
         self._given += 1
 
     def _undo(self, pair: Pair) -> None:
+        self.asking.read()
         last = self.asking.answered[-1] if self.asking.answered else None
         if last is None or pair != last[:2]:
             raise RefusedError(HTTPStatus.CONFLICT, "Nothing was taken back: this is not the newest answer any more.")

@@ -100,7 +100,7 @@ def test_what_somebody_else_answers_meanwhile_is_kept_and_a_contradiction_told(r
 
     ask(asking, 5, read)
     told = capsys.readouterr().out
-    assert "not kept: links: 1 pairs" in told and "(links.csv, line 2), but the same by" in told
+    assert "not kept: links: a pair is different" in told and "(links.csv, line 2), but the same by" in told
     assert [answer for *_, answer in open_asking(params()).answers] == ["different"]
 
 

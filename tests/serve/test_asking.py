@@ -151,7 +151,9 @@ def test_who_has_not_read_the_token_cannot_answer(server, asked_about, token):
     assert not asked_about.exists()
 
 
-@pytest.mark.parametrize("sent", [{"answer": "perhaps"}, {"answer": None}, {"first": "x"}, {"second": None}])
+@pytest.mark.parametrize(
+    "sent", [{"answer": "perhaps"}, {"answer": None}, {"first": "x"}, {"second": None}, {"first": 1e999}]
+)
 def test_what_is_no_answer_is_told_of(server, asked_about, sent):
     status, told = send(server, **{"answer": "same", **sent})
     assert status == 400 and "expected" in told["error"] and not asked_about.exists()
@@ -168,7 +170,7 @@ def test_a_contradiction_is_told_with_its_chain_and_not_kept(server, asked_about
                        "answer": "same"}).encode()  # fmt: skip
     status, _, content = ask(server, "POST", "/answer", body)
     told = json.loads(content)["error"]
-    assert status == 409 and "Not kept: it contradicts what is known." in told
+    assert status == 409 and told.startswith("Not kept. links: a pair is different, though a chain")
     assert (
         f"{first} and {second} are different (links.csv, line 2), but the same by {first} = {second} (this answer)"
         in told
@@ -190,6 +192,10 @@ def test_undo_takes_the_newest_answer_back_and_asks_it_again(server, asked_about
     status, told = send(server, "/undo", **pairs[1])
     assert status == 200 and {key: told["question"][key] for key in ("first", "second")} == pairs[1]
     assert send(server, "/undo", **pairs[1])[0] == 409  # pressed twice
+    with asked_about.open("a") as file:  # somebody else
+        csv.writer(file, lineterminator="\n").writerow([*names({"question": two}), "skip"])
+    assert send(server, "/undo", **pairs[0])[0] == 409 and len(lines(asked_about)) == 2
+    assert send(server, "/undo", **pairs[1])[0] == 200
     assert [line["answer"] for line in lines(asked_about)] == ["same"] and told["given"] == 1
 
 
@@ -206,3 +212,14 @@ def test_it_goes_on_where_it_was(server, asked_about):
     assert {*names(told)} not in asked
     with serving(again) as other:
         assert send(other, answer="skip", token=state(server)["token"])[0] == 403  # of the server before
+
+
+def test_a_file_that_somebody_broke_is_told_of_and_left_as_it_is(server, asked_about):
+    now = state(server)
+    asked_about.write_text("first,second,answer\nnobody.jpg,nowhere.jpg,same\n")
+    body = json.dumps({"token": now["token"], **{key: now["question"][key] for key in ("first", "second")},
+                       "answer": "same"}).encode()  # fmt: skip
+    for method, path, sent in (("POST", "/answer", body), ("GET", "/state", None)):
+        status, _, content = ask(server, method, path, sent)
+        assert status in (400, 409) and "line 2: 'nobody.jpg' is none of the training images" in content.decode()
+    assert asked_about.read_text().endswith("nobody.jpg,nowhere.jpg,same\n")

@@ -145,7 +145,7 @@ def test_a_contradiction_is_shown_with_its_chain_and_the_next_pair_asked(chrome,
     press(chrome, "s")
     until(chrome, "return document.querySelector('.message.error')?.checkVisibility()")
     message = one(chrome, ".message.error")
-    assert "Not kept: it contradicts what is known." in message.text and "(this answer)" in message.text
+    assert "Not kept. links: a pair is different" in message.text and "(this answer)" in message.text
     assert message.get_attribute("role") == "alert" and first in message.text
     ready(chrome)
     assert asked(chrome) != [first, second] and [line["answer"] for line in lines(asked_about)] == ["different"]
