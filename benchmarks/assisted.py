@@ -36,7 +36,7 @@ from reidlib.images.split import Split, read_rows, write_rows
 from reidlib.labels.global_labelling import global_labelling
 from reidlib.labels.links import Answered, known_constraints, write_links
 from reidlib.labels.quality import label_quality
-from reidlib.labels.questions import Pair, propose, question_graphs, question_labels
+from reidlib.labels.questions import Pair, best_merges, propose, question_graphs
 from tests.repository import environment, make_repository, run
 
 RESULTS = Path(__file__).parent / "results"
@@ -83,9 +83,10 @@ def answers(
         if not todo or step in BUDGETS:
             answered = [_answered(pair, identities) for pair in asked]
             known = known_constraints(split, known="tracklets_and_times", answered=answered)
-            quality = label_quality(question_labels(graphs, known), identities)
+            merges = best_merges(graphs, known)
+            quality = label_quality(merges.labels, identities)
         if not todo:
-            todo = propose(graphs, split.cameras, known, asked=asked) if choice == "chosen" else []
+            todo = propose(merges, split.cameras, asked=asked) if choice == "chosen" else []
             todo = todo or _drawn(split.cameras, known, asked, generator)
         told.append((todo[0], {name: round(quality[name], 4) for name in MEASURES}))
         asked.append(todo.pop(0))

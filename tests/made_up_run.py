@@ -1,10 +1,14 @@
 """What a run might have left, made up for the tests of pages: eight people on two cameras, with hostile names."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from reidlib.calibration.calibration import Calibration, Curve
 from reidlib.images.split import Split
+from reidlib.labels.asking import Asking
+from reidlib.labels.global_labelling import GlobalLabelling
 from reidlib.labels.numbering import number_clusters
 from reidlib.report.material import Material
 from reidlib.report.measured import Measured
@@ -16,6 +20,13 @@ CURVE = {"false_match_rates": (0.1,), "thresholds": (0.5,), "pairs": 100, "stran
 CALIBRATION = Calibration(
     prior=0.1, source="strangers", pooled=Curve(slope=16.0, offset=-9.0, **CURVE),
     cameras={"0|1": Curve(slope=14.0, offset=-7.0, **CURVE)},
+)  # fmt: skip
+
+
+LABELLING = GlobalLabelling(
+    k1=8, k2=2, original_weight=0.0, method={"name": "linkage", "n_clusters": "silhouette"}, camera_similarity=0.0,
+    camera_alignment="none", colour_weight=0.0, camera_aware=None, nodes="none", link_k=4, link_min_similarity=0.1,
+    constraints="tracklets_and_times",
 )  # fmt: skip
 
 
@@ -61,9 +72,12 @@ def made_up_run(*, known: bool, hostile: bool = True, empty_sides: bool = False)
         tables["det"] = pd.DataFrame({"threshold": [0.5, 0.1], "false_match_rate": [0.01, 1.0],
                                       "false_non_match_rate": [0.2, 0.01]})  # fmt: skip
         tables["reliability"] = pd.DataFrame({"said": [0.1, 0.9], "same": [0.0, 1.0], "pairs": [9, 9]})
+    called, train = pd.concat(names, ignore_index=True), splits["train"]
+    asking = Asking(Path("rows.parquet"), train, called.head(len(train)), embeddings["train"], embeddings["train"],
+                    labelling=LABELLING)  # fmt: skip
     return Material(
         splits=splits, embeddings=embeddings, labels=labels, epochs=epochs, identities=people,
-        names=pd.concat(names, ignore_index=True), calibration=CALIBRATION, measured=Measured(stages, tables),
+        names=called, calibration=CALIBRATION, measured=Measured(stages, tables), asking=asking,
     )  # fmt: skip
 
 

@@ -83,11 +83,11 @@ def test_only_what_measures_depends_on_identities_but_in_recipes_that_say_superv
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_persons_links_reach_what_labels_across_cameras_in_recipes_that_say_assisted_alone(recipe):
+def test_a_persons_links_reach_what_labels_across_cameras_and_the_page_in_recipes_that_say_assisted_alone(recipe):
     links = compose_values([f"recipe={recipe}"])["links"]
     deps = {name: " ".join(stage["deps"]).replace("${links}", links) for name, stage in STAGES.items()}
     users = {name for name, paths in deps.items() if "links.csv" in paths}
-    assert users == ({"refine", "train_inter"} if "assisted" in recipe else set())
+    assert users == ({"refine", "train_inter", "report"} if "assisted" in recipe else set())
 
 
 @pytest.mark.parametrize(

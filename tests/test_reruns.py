@@ -74,7 +74,7 @@ VALUES = {  # a value of params.yaml, and the stages that run again because of i
     "compute.log_every": set(),
     "compute.checkpoint_minutes": set(),
     "unzip.workers": {"unzip"},
-    "refine.nodes": {"refine", "train_inter"},
+    "refine.nodes": {"refine", "train_inter", "report"},
     "dataset.reader": {"unzip"},
 }
 

@@ -1,12 +1,10 @@
 """Who is this, in the browser: ``reidlib serve gallery/``."""
 
-import os
-import sys
-import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
 from reidlib.commands.parsing import command_parser, gallery_place, open_gallery, open_model
+from reidlib.commands.serving import add_port, serve_until_interrupted
 
 HELP = "search a gallery in the browser, on this machine alone"
 EXAMPLE = """reidlib serve gallery/                       # then open the address that it prints
@@ -17,15 +15,13 @@ def main(arguments: Sequence[str]) -> None:
     """Serve the search page of a gallery on loopback until Ctrl-C."""
     parser = command_parser("serve", f"{HELP}; nothing is uploaded anywhere, nothing kept.", EXAMPLE)
     parser.add_argument("gallery", nargs="?", type=gallery_place, default=Path("gallery"), help="its folder; gallery")
-    parser.add_argument("--port", type=int, default=8642, help="of 127.0.0.1; 8642 (0: one that is free)")
+    add_port(parser)
     parser.add_argument("--open", action="store_true", help="open the page in a browser, where there is a display")
     parser.add_argument("--false-match-rate", type=float, default=0.01, metavar="RATE",
                         help="of strangers that are taken for known, where the model is calibrated; 0.01")  # fmt: skip
     parser.add_argument("--model", type=Path, help="that the pipeline trained; the one the gallery was made with")
     parser.add_argument("--device", help='of torch, such as "cuda:1"; the first GPU where there is one')
     chosen = parser.parse_args(arguments)
-    if not 0 <= chosen.port < 65536:
-        parser.error(f"--port: expected 0 to 65535, found {chosen.port}")
 
     from reidlib.serve.page import SearchPage
     from reidlib.serve.server import PageServer
@@ -33,15 +29,5 @@ def main(arguments: Sequence[str]) -> None:
     open_gallery(chosen.gallery, None)  # what is no gallery is told of before a model is looked for
     gallery = open_gallery(chosen.gallery, open_model(chosen.gallery, chosen))
     with PageServer(SearchPage(gallery, false_match_rate=chosen.false_match_rate), port=chosen.port) as server:
-        print(f"{chosen.gallery}: {len(gallery):,} pictures; search them at {server.address} (Ctrl-C ends)", flush=True)
-        if chosen.open and _has_display():
-            webbrowser.open(server.address)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            print()
-
-
-def _has_display() -> bool:
-    """Return whether there is a screen that a browser can open on."""
-    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+        told = f"{chosen.gallery}: {len(gallery):,} pictures; search them"
+        serve_until_interrupted(server, told, opened=chosen.open)

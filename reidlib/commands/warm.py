@@ -43,7 +43,7 @@ def warm_labels() -> None:
     from reidlib.labels.dbscan import dbscan
     from reidlib.labels.graphs import blend, kth_distances
     from reidlib.labels.linkage import linkage
-    from reidlib.labels.questions import propose
+    from reidlib.labels.questions import best_merges, propose
     from reidlib.retrieval.metrics import cosine_tiles, evaluate
 
     embeddings, numbers, cameras = _embeddings(), np.arange(ROWS) // 4, np.arange(ROWS) % 2
@@ -53,7 +53,7 @@ def warm_labels() -> None:
     known = constraints(ROWS, same=Links(np.array([[0, 1]])), different=Links(np.array([[0, 4]])))
     linkage(graph, quantile=0.001, constraints=known)
     dbscan(graph, eps=0.6, min_samples=4, constraints=known)
-    propose([graph], cameras, known)
+    propose(best_merges([graph], known), cameras)
     bottom_up(graph)
     kth_distances(graph, k=2)
     blend(graph, embeddings, original_weight=0.5)

@@ -60,6 +60,16 @@ class Constraints:
         """Rows of each group."""
         return np.bincount(self.groups)
 
+    def settles(self, first: int, second: int) -> bool:
+        """Return whether it follows of two rows that they are the same, or that they are different.
+
+        >>> known = constraints(4, same=Links(np.array([[0, 1]])), different=Links(np.array([[1, 2]])))
+        >>> known.settles(0, 1), known.settles(0, 2), known.settles(0, 3)
+        (True, True, False)
+        """
+        low, high = sorted(self.groups[[first, second]].tolist())
+        return low == high or bool((self.apart == (low, high)).all(axis=1).any())
+
     def broken(self, labels: Int[np.ndarray, "n"]) -> int:
         """Return how many groups are torn by the labels, and how many pairs kept apart share one.
 
@@ -116,8 +126,9 @@ def constraints(
         called = names if names is not None else [f"row {row}" for row in range(n)]
         told = [_contradiction(int(place), same, different, graph, called) for place in contradictions[:MOST_TOLD]]
         more = f"\n  and {len(contradictions) - MOST_TOLD:,} more" if len(contradictions) > MOST_TOLD else ""
+        count = "a pair is" if len(contradictions) == 1 else f"{len(contradictions):,} pairs are"
         raise ValueError(
-            f"links: {len(contradictions):,} pairs are different, though a chain of links makes them the same; take "
+            f"links: {count} different, though a chain of links makes them the same; take "
             "one link of each out:\n" + "\n".join(told) + more
         )
     apart = np.unique(np.sort(ends, axis=1), axis=0).astype(np.int32)

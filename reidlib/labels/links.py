@@ -29,7 +29,7 @@ TRACKLET = "tracklet:"
 
 
 class Answered(NamedTuple):
-    """A line of links.csv: two rows of the training split and what is said of them."""
+    """A line of links.csv: two rows of the training split and what is said of them; line 0 is yet to be written."""
 
     first: int
     second: int
@@ -100,13 +100,16 @@ def write_links(path: Path, answers: Sequence[tuple[str, str, Answer | Literal["
         writer.writerows(answers)
 
 
-def known_constraints(split: Split, *, known: Known, answered: Sequence[Answered] = ()) -> Constraints | None:
+def known_constraints(
+    split: Split, *, known: Known, answered: Sequence[Answered] = (), names: Sequence[str] | None = None
+) -> Constraints | None:
     """Return what tracklets, their times and answers say of the training images; None where they say nothing.
 
     Args:
         split: the training images.
         known: whether tracklets, and their times, are looked at.
         answered: of links.csv.
+        names: of the images, for messages; their ids by default.
 
     Raises:
         ValueError: where answers contradict each other, or the tracklets and times; with the chain.
@@ -121,7 +124,7 @@ def known_constraints(split: Split, *, known: Known, answered: Sequence[Answered
     different.append(_said(answered, "different"))
     if not any(len(links.pairs) for links in (*same, *different)):
         return None
-    names = list(split.ids)
+    names = names or list(split.ids)
     before = constraints(len(split), same=_joined(same[:-1]), different=_joined(different[:-1]), names=names)
     return replace(
         constraints(len(split), same=_joined(same), different=_joined(different), names=names), before=before
@@ -131,7 +134,8 @@ def known_constraints(split: Split, *, known: Known, answered: Sequence[Answered
 def _said(answered: Sequence[Answered], answer: Answer) -> Links:
     chosen = [one for one in answered if one.answer == answer]
     pairs = np.array([one[:2] for one in chosen], dtype=np.int64).reshape(-1, 2)
-    return Links(pairs, lambda place: f"links.csv, line {chosen[place].line}")
+    lines = [f"links.csv, line {one.line}" if one.line else "this answer" for one in chosen]
+    return Links(pairs, lines.__getitem__)
 
 
 def _joined(parts: Sequence[Links]) -> Links:

@@ -91,7 +91,7 @@ def silhouette(
     sizes = np.bincount(numbered[numbered >= 0])
     if len(sizes) < 2:
         raise ValueError(f"silhouette: expected at least two clusters, found {len(sizes)}")
-    groups = np.arange(len(labels)) if groups is None else groups
+    groups = np.arange(len(labels), dtype=np.int32) if groups is None else groups  # one kernel for both
     given, rows = (*graph_arrays(distances), numbered, sizes, groups, np.bincount(groups)), np.zeros(len(labels))
     each_block(lambda *block: kernels.silhouettes(*given, *block, rows), len(rows), size=BLOCK_ROWS)
     return float(rows.sum() / sizes.sum())

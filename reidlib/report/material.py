@@ -13,6 +13,8 @@ from reidlib.calibration.calibration import Calibration, read_calibration
 from reidlib.images.identities import known_identities, read_identities
 from reidlib.images.names import camera_names, read_names
 from reidlib.images.split import Split, read_rows
+from reidlib.labels.asking import Asking
+from reidlib.labels.global_labelling import GlobalLabelling
 from reidlib.labels.pseudo_labels import read_labels
 from reidlib.report.measured import Measured, read_measured
 from reidlib.tables import open_embeddings, require_same_images
@@ -31,6 +33,7 @@ class Material:
         names: image, path, camera, tracklet of every image, split after split.
         calibration: of the final network.
         measured: by all stages.
+        asking: what a person may be asked; it knows no identity.
     """
 
     splits: Mapping[str, Split]
@@ -41,6 +44,7 @@ class Material:
     names: pd.DataFrame
     calibration: Calibration
     measured: Measured
+    asking: Asking
 
     @cached_property
     def cameras(self) -> dict[int, str]:
@@ -66,7 +70,7 @@ class Material:
 
 def read_material(
     splits: Mapping[str, Split], *, embeddings: Path, inter: Path, identities: Path, names: Path, calibration: Path,
-    measured: Path,
+    measured: Path, features: Path, links: Path, labelling: GlobalLabelling,
 ) -> Material:  # fmt: skip
     """Read what the stages left of these splits.
 
@@ -78,6 +82,9 @@ def read_material(
         names: likewise.
         calibration: a file.
         measured: the folder of <stage>.json, curves and tables.
+        features: the folder that the stage `extract` writes.
+        links: links.csv, where the recipe is one with a person's answers; any other file holds none.
+        labelling: how images of all cameras are clustered.
 
     Raises:
         ValueError: where a file is damaged or of other images.
@@ -86,16 +93,20 @@ def read_material(
     for name, split in splits.items():
         require_same_images(read_rows(embeddings / name)["image"], split.ids, where=embeddings / name)
     every = pd.concat([split.ids for split in splits.values()])
-    known = read_identities(identities, among=every)
+    known, called = read_identities(identities, among=every), read_names(names, among=every)
+    of_all = {
+        name: open_embeddings(embeddings / name / "inter.npy", images=len(split)) for name, split in splits.items()
+    }
+    train, own = splits["train"], called.head(len(splits["train"]))
+    colours = open_embeddings(features / "colours.npy", images=len(train))
     return Material(
         splits=splits,
-        embeddings={
-            name: open_embeddings(embeddings / name / "inter.npy", images=len(split)) for name, split in splits.items()
-        },
+        embeddings=of_all,
         labels=read_labels(inter / "labels.parquet", images=splits["train"].ids),
         epochs=pd.read_parquet(inter / "epochs.parquet"),
         identities={name: known_identities(split.ids, known) for name, split in splits.items()},
-        names=read_names(names, among=every),
+        names=called,
         calibration=read_calibration(calibration),
         measured=read_measured(measured),
+        asking=Asking(links, train, own, of_all["train"], colours, labelling=labelling),
     )

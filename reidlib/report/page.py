@@ -23,12 +23,14 @@ from reidlib.report.findings import Findings, find
 from reidlib.report.heat import heat_pair
 from reidlib.report.material import Material
 from reidlib.report.queries import Pair
+from reidlib.report.questions import Sides, page_questions, questions, rows_of
 from reidlib.report.selection import choose_images
 from reidlib.report.templates import TEMPLATES, asset
 from reidlib.report.thumbnails import joined_base64, thumbnails
 from reidlib.settings import Count, Seed
 
-STYLES, SCRIPTS = ("look.css", "report.css"), ("data.js", "search.js", "clusters.js", "map.js", "start.js")
+STYLES = ("look.css", "report.css")
+SCRIPTS = ("make.js", "data.js", "search.js", "clusters.js", "map.js", "asking.js", "questions.js", "start.js")
 VECTOR_BYTES, THUMBNAIL_BYTES = 6_000_000, 13_500_000  # before base64, which makes them four thirds
 Heatmaps = Callable[[UInt8[np.ndarray, "p h w 3"], UInt8[np.ndarray, "p h w 3"]],
                     Sequence[tuple[Float32[np.ndarray, "_ _"], Float32[np.ndarray, "_ _"]]]]  # fmt: skip
@@ -50,11 +52,12 @@ def write_page(
         pictures: at most so many are in the page; where there are more, some of every cluster.
         neighbours: of each image on the map.
     """
-    findings = find(material)
+    findings, asked = find(material), questions(material.asking)
     pairs = findings.pairs(material)
-    shown = _shown(material, findings, pairs, most=pictures)
+    shown = _shown(material, findings, pairs, asked, most=pictures)
     places = embedding_map(material.embeddings["train"][shown["train"]], seed=seed, neighbours=neighbours)
     data, error = _data(material, findings, shown, places)
+    data["facts"]["questions"] = page_questions(material.asking, asked, shown["train"])
     page = _page(material, findings, shown) | {
         "title": f"Who is who in {facts['dataset']}" if "dataset" in facts else "Who is who",
         "facts": [(name, str(value)) for name, value in facts.items()],
@@ -73,8 +76,8 @@ def write_page(
     return {name: float(value) for name, value in figures.items()}
 
 
-def _shown(material: Material, findings: Findings, pairs: Sequence[Pair], *, most: int) -> Rows:
-    spoken: dict[str, list[int]] = {name: [] for name in SPLITS}
+def _shown(material: Material, findings: Findings, pairs: Sequence[Pair], asked: list[Sides], *, most: int) -> Rows:
+    spoken: dict[str, list[int]] = {name: [] for name in SPLITS} | {"train": rows_of(asked)}
     for query in findings.queries:
         spoken[query.split].append(query.row)
         spoken["gallery"] += query.ranked.tolist()

@@ -1,6 +1,6 @@
-"""The search page: a gallery in the browser of the machine that it lies on.
+"""Pages in the browser of the machine that the data lie on: the search of a gallery, and questions to a person.
 
-`page` answers what is asked, in `words`; `server` listens, `request` speaks HTTP; `assets` is what the browser gets. No
-framework: three pages and four questions on loopback take fewer lines of the standard library than a framework's
-dependencies, and its handler has the time limits that the small asynchronous servers lack.
+`page` answers a search, in `words`, `asking` keeps a person's answers; `server` listens, `request` speaks HTTP, and
+`assets` is what the browser gets. No framework: a few addresses on loopback take fewer lines of the standard library
+than a framework's dependencies, and its handler has the time limits that the small asynchronous servers lack.
 """

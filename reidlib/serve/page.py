@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,11 +17,12 @@ from reidlib.gallery.lance import LanceGallery
 from reidlib.gallery.pictures import MAX_MEGAPIXELS
 from reidlib.gallery.rows import filtered
 from reidlib.images.times import seconds
-from reidlib.serve.words import LIKELY, as_csv, in_words, verdict
+from reidlib.serve import request
+from reidlib.serve.request import Query, Reply, as_json
+from reidlib.serve.words import LIKELY, are_dates, as_csv, in_words, time_in_words, verdict
 
 MOST = 200  # answers to a search, or pictures of a list
 BEFORE_AND_AFTER = 8  # pictures of the same camera
-CLOCK = (1e9, 5e9)  # times that are all seconds since 1970 of the years 2001 to 2128 are told as dates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,14 @@ class SearchPage:
         false_match_rate: of pairs of strangers that are taken for the same, where the model is calibrated.
     """
 
+    assets: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "/": ("reidlib.serve", "page.html"),
+        "/page.js": ("reidlib.serve", "page.js"),
+        "/page.css": ("reidlib.serve", "page.css"),
+        "/look.css": ("reidlib.report", "look.css"),
+    }
+    uploads: ClassVar[tuple[str, ...]] = ("/search",)
+
     def __init__(self, gallery: Gallery | LanceGallery, *, false_match_rate: float = FALSE_MATCH_RATE) -> None:
         """Read the rows and search once, so that the first search of a person is as quick as the next.
 
@@ -80,6 +89,24 @@ class SearchPage:
         self._cameras = pd.Categorical(self._rows["camera"])
         black = np.zeros((*gallery.model.size_px, 3), np.uint8)
         gallery.search([black], k=1, false_match_rate=false_match_rate)
+
+    def get(self, path: str, query: Query, /) -> Reply | None:
+        """Answer what the page asks, see `request.Page`."""
+        if path == "/facts":
+            return as_json(self.facts() | {"upload_bytes": request.UPLOAD_BYTES})
+        if path == "/pictures":
+            return as_json(self.pictures(asked(query)))
+        if found := re.fullmatch(r"/context/([0-9]{1,12})", path):
+            return as_json(self.context(int(found[1])))
+        if found := re.fullmatch(r"/thumbnail/([0-9]{1,12})", path):
+            return Reply(self.gallery.thumbnail(int(found[1])), "image/jpeg")
+        return None
+
+    def post(self, _path: str, query: Query, body: bytes, /) -> Reply:
+        """Search for an uploaded picture, or for `row` of the gallery."""
+        if "row" not in query and not body:
+            raise ValueError("expected a picture, found an empty file")
+        return as_json(self.search(int(query["row"][0]) if "row" in query else body, asked(query)))
 
     def facts(self) -> dict[str, Any]:
         """Return what the gallery is: its model, how many pictures, its cameras and from when to when."""
@@ -161,13 +188,10 @@ class SearchPage:
 
     @cached_property
     def _clock(self) -> bool:
-        known = self._times[~np.isnan(self._times)]
-        return bool(len(known) and known.min() >= CLOCK[0] and known.max() <= CLOCK[1])
+        return are_dates(self._times)
 
     def _time(self, time: float) -> str:
-        if np.isnan(time):
-            return ""
-        return pd.Timestamp(time, unit="s").isoformat(timespec="seconds") if self._clock else f"{time:.10g}"
+        return time_in_words(time, dates=self._clock)
 
     def _passing(self, wanted: Asked) -> Bool[np.ndarray, "n"]:
         passing = filtered(

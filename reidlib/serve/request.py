@@ -1,36 +1,28 @@
-"""A request to the search page: who may ask, what is read of it, what is answered.
+"""A request to a page: who may ask, what is read of it, what is answered.
 
 It must name this host (another name that resolves to it is refused) and come from this page where a browser tells
 (`Origin`, `Sec-Fetch-Site`); no leave is given to other pages to read the answer. Uploads are read into memory up to
-`UPLOAD_BYTES`, and never written. One search is made at a time; who has waited `WAIT_SECONDS` for his turn is told to
-come again.
+`UPLOAD_BYTES`, and never written. One is answered at a time; who has waited `WAIT_SECONDS` for his turn is told to come
+again.
 """
 
 import json
-import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from importlib import resources
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import SplitResult, parse_qs, urlsplit
-
-from reidlib.serve.page import asked
 
 if TYPE_CHECKING:
     from reidlib.serve.server import PageServer
 
 UPLOAD_BYTES = 16 << 20
 WAIT_SECONDS, SOCKET_SECONDS, UPLOAD_SECONDS = 20.0, 10.0, 30.0
-ASSETS = {
-    "/": ("reidlib.serve", "page.html", "text/html; charset=utf-8"),
-    "/page.js": ("reidlib.serve", "page.js", "text/javascript; charset=utf-8"),
-    "/page.css": ("reidlib.serve", "page.css", "text/css; charset=utf-8"),
-    "/look.css": ("reidlib.report", "look.css", "text/css; charset=utf-8"),
-}
+KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -41,6 +33,7 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Connection": "close",
 }
+Query = Mapping[str, list[str]]
 
 
 class Reply(NamedTuple):
@@ -49,6 +42,25 @@ class Reply(NamedTuple):
     body: bytes
     kind: str
     status: HTTPStatus = HTTPStatus.OK
+
+
+@runtime_checkable
+class Page(Protocol):
+    """What is served.
+
+    Attributes:
+        assets: files by address: the package in whose folder `assets` it lies, and its name.
+        uploads: addresses at which something is sent.
+    """
+
+    assets: ClassVar[Mapping[str, tuple[str, str]]]
+    uploads: ClassVar[tuple[str, ...]]
+
+    def get(self, path: str, query: Query, /) -> Reply | None:
+        """Answer what is asked at an address; None where there is nothing."""
+
+    def post(self, path: str, query: Query, body: bytes, /) -> Reply:
+        """Answer what is sent to one of `uploads`; one at a time."""
 
 
 class RefusedError(Exception):
@@ -73,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
         self._serve(self._get)
 
     def do_POST(self) -> None:
-        """Search."""
+        """Hand the page what is sent."""
         self._serve(self._post)
 
     def send_error(self, code: int, message: str | None = None, *_: Any) -> None:
@@ -112,31 +124,23 @@ class Handler(BaseHTTPRequestHandler):
 
     def _get(self, url: SplitResult) -> Reply:
         page = self.server.page
-        if url.path in ASSETS:
-            package, name, kind = ASSETS[url.path]
+        if url.path in page.assets:
+            package, name = page.assets[url.path]
+            kind = f"{KINDS[name.rpartition('.')[2]]}; charset=utf-8"
             return Reply((resources.files(package) / "assets" / name).read_bytes(), kind)
-        if url.path == "/facts":
-            return _json(page.facts() | {"upload_bytes": UPLOAD_BYTES})
-        if url.path == "/pictures":
-            return _json(page.pictures(asked(_query(url))))
-        if found := re.fullmatch(r"/context/([0-9]{1,12})", url.path):
-            return _json(page.context(int(found[1])))
-        if found := re.fullmatch(r"/thumbnail/([0-9]{1,12})", url.path):
-            return Reply(page.gallery.thumbnail(int(found[1])), "image/jpeg")
-        raise RefusedError(HTTPStatus.NOT_FOUND, "nothing is at this address; the page is at /")
+        reply = page.get(url.path, _query(url))
+        if reply is None:
+            raise RefusedError(HTTPStatus.NOT_FOUND, "nothing is at this address; the page is at /")
+        return reply
 
     def _post(self, url: SplitResult) -> Reply:
-        if url.path != "/search":
-            raise RefusedError(HTTPStatus.NOT_FOUND, "nothing is searched at this address, but at /search")
-        query = _query(url)
-        row = query.pop("row", None)
-        wanted, picture = asked(query), self._upload()
-        if row is None and not picture:
-            raise ValueError("expected a picture, found an empty file")
+        if url.path not in self.server.page.uploads:
+            raise RefusedError(HTTPStatus.NOT_FOUND, "nothing can be sent to this address")
+        query, body = _query(url), self._upload()
         if not self.server.turn.acquire(timeout=WAIT_SECONDS):
-            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "many are searching; try again in a moment")
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "others are before you; try again in a moment")
         try:
-            return _json(self.server.page.search(picture if row is None else int(row[0]), wanted))
+            return self.server.page.post(url.path, query, body)
         finally:
             self.server.turn.release()
 
@@ -182,9 +186,10 @@ def _query(url: SplitResult) -> dict[str, list[str]]:
     return parse_qs(url.query, keep_blank_values=True, max_num_fields=2000)
 
 
-def _json(values: Any, status: HTTPStatus = HTTPStatus.OK) -> Reply:
+def as_json(values: Any, status: HTTPStatus = HTTPStatus.OK) -> Reply:
+    """Return values as JSON."""
     return Reply(json.dumps(values, allow_nan=False).encode(), "application/json", status)
 
 
 def _error(status: HTTPStatus, message: str) -> Reply:
-    return _json({"error": message}, status)
+    return as_json({"error": message}, status)

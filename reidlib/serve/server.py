@@ -1,4 +1,4 @@
-"""The search page's server, by the standard library: what it listens on, and how many it serves at once.
+"""The server of a page, by the standard library: what it listens on, and how many it serves at once.
 
 On loopback alone. One connection, one request; `CONNECTIONS` are served at once, others wait to be accepted.
 """
@@ -9,21 +9,20 @@ import threading
 import traceback
 from typing import Any
 
-from reidlib.serve.page import SearchPage
-from reidlib.serve.request import Handler
+from reidlib.serve.request import Handler, Page
 
 LOOPBACK, PORT = "127.0.0.1", 8642
 CONNECTIONS = 64
 
 
 class PageServer(socketserver.ThreadingTCPServer):
-    """A search page on 127.0.0.1; `serve_forever` serves it, `shutdown` from another thread ends that."""
+    """A page on 127.0.0.1; `serve_forever` serves it, `shutdown` from another thread ends that."""
 
     allow_reuse_address = True  # of a server that ended a moment ago
     daemon_threads = True
     request_queue_size = 128  # that wait to be accepted
 
-    def __init__(self, page: SearchPage, *, port: int = PORT) -> None:
+    def __init__(self, page: Page, *, port: int = PORT) -> None:
         """Listen.
 
         Args:

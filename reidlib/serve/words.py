@@ -1,14 +1,17 @@
-"""Answers as people read them: how likely, who is known, a list that no spreadsheet runs."""
+"""Answers as people read them: how likely, who is known, when, a list that no spreadsheet runs."""
 
 import csv
 import re
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float64
 
 from reidlib.gallery.rows import KNOWN
 
 LIKELY = 0.5  # P(same) from which on one that passes the threshold is called known
+CLOCK = (1e9, 5e9)  # times that are all seconds since 1970 of the years 2001 to 2128 are told as dates
 WORDS = (
     (0.95, "almost certainly the same"),
     (0.7, "probably the same"),
@@ -27,6 +30,23 @@ def in_words(probability: float) -> str:
     ('almost certainly the same', 'perhaps the same', 'almost certainly not the same')
     """
     return next(words for least, words in WORDS if probability >= least)
+
+
+def are_dates(times: Float64[np.ndarray, "n"]) -> bool:
+    """Return whether times (NaN: unknown) are such that they are told as dates."""
+    known = times[~np.isnan(times)]
+    return bool(len(known) and known.min() >= CLOCK[0] and known.max() <= CLOCK[1])
+
+
+def time_in_words(time: float, *, dates: bool) -> str:
+    """Say a time in seconds, as a date or as a number; nothing where it is unknown.
+
+    >>> time_in_words(1.7e9, dates=True), time_in_words(18.25, dates=False), time_in_words(float("nan"), dates=False)
+    ('2023-11-14T22:13:20', '18.25', '')
+    """
+    if np.isnan(time):
+        return ""
+    return pd.Timestamp(time, unit="s").isoformat(timespec="seconds") if dates else f"{time:.10g}"
 
 
 def verdict(likely: Sequence[float | None], passes: Sequence[bool], *, false_match_rate: float) -> str:

@@ -1,46 +1,23 @@
 """`reidlib ask` on a small set: it asks, keeps, undoes, lists, takes, and refuses what contradicts."""
 
 import csv
+import io
+import urllib.request
 
-import numpy as np
-import pandas as pd
 import pytest
-import yaml
 
 from reidlib.commands.ask import ask, main
 from reidlib.commands.compose import compose_values
-from reidlib.images.names import write_names
-from reidlib.images.split import image_id, write_rows
 from reidlib.labels.asking import open_asking
 from reidlib.labels.links import read_links
-from reidlib.tables import write_array
-
-PEOPLE, IMAGES = 12, 96
+from reidlib.serve.server import PageServer
+from tests.asked import make_asked, person
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A dataset as the pipeline leaves it, as far as it is needed here: paths that tell who it is, in order of ids."""
     folder = tmp_path_factory.mktemp("ask")
-    data = folder / "data/synthetic"
-    generator = np.random.default_rng(0)
-    paths = [f"cam{number % 2}/{number % PEOPLE:02}_{number:03}.jpg" for number in range(IMAGES)]
-    paths = sorted(paths, key=lambda path: image_id(path.encode()))
-    people = np.array([int(path.split("/")[1][:2]) for path in paths])
-    cameras = np.array([int(path[3]) for path in paths], np.int16)
-    ids = [image_id(path.encode()) for path in paths]
-    rows = pd.DataFrame({"image": ids, "camera": cameras, "tracklet": np.int32(-1), "frame": np.int32(-1)})
-    write_rows(data / "images/train", rows)
-    write_array(data / "images/train/pixels.npy", np.zeros((IMAGES, 2, 2, 3), np.uint8))
-    for name, width in (("train", 24), ("colours", 16)):
-        rows_of = generator.normal(size=(PEOPLE, width))[people] + 1.1 * generator.normal(size=(IMAGES, width))
-        rows_of /= np.linalg.norm(rows_of, axis=1, keepdims=True)
-        write_array(data / f"features/{name}.npy", rows_of.astype(np.float32))
-    camera_names = [f"cam{camera}" for camera in cameras]
-    write_names(
-        data / "names.parquet", pd.DataFrame({"image": ids, "path": paths, "camera": camera_names, "tracklet": ""})
-    )
-    (folder / "params.yaml").write_text(yaml.safe_dump(compose_values([])))
+    make_asked(folder)
     return folder
 
 
@@ -53,10 +30,6 @@ def repository(made, monkeypatch):
 
 def params():
     return compose_values([])
-
-
-def person(path: str) -> str:
-    return path.split("/")[1][:2]
 
 
 def test_it_asks_and_keeps_every_answer_at_once(repository, capsys):
@@ -110,13 +83,54 @@ def test_an_answer_that_contradicts_is_shown_and_not_kept(repository):
     asking = open_asking(params())
     asking.answer(0, 1, "same")
     asking.answer(1, 2, "same")
-    with pytest.raises(ValueError, match=r"links.csv, line 4.*but the same by.*links.csv, line 2"):
+    with pytest.raises(ValueError, match=r"this answer.*but the same by cam.*\.jpg = cam.*links.csv, line 2"):
         asking.answer(0, 2, "different")
     assert len(asking.answers) == 2 and len(read_links(repository, asking.split)) == 2
 
 
+def test_what_somebody_else_answers_meanwhile_is_kept_and_a_contradiction_told(repository, capsys):
+    asking = open_asking(params())
+
+    def read(_):
+        if len(asking.answers) == 0:
+            first, second = (asking.name(row) for row in asking.question())
+            repository.write_text(f"first,second,answer\n{first},{second},different\n")
+            return "s"
+        return "q"
+
+    ask(asking, 5, read)
+    told = capsys.readouterr().out
+    assert "not kept: links: a pair is different" in told and "(links.csv, line 2), but the same by" in told
+    assert [answer for *_, answer in open_asking(params()).answers] == ["different"]
+
+
+def ended(server):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("display", "opened"), [("", 0), (":0", 1)])
+def test_the_page_is_served_and_opened_where_there_is_a_display(repository, monkeypatch, capsys, display, opened):
+    addresses, pages = [], []
+    monkeypatch.setattr("webbrowser.open", addresses.append)
+    monkeypatch.setattr(PageServer, "serve_forever", lambda server: pages.append(server.page) or ended(server))
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    main(["--port", "0", "--count", "7"])
+    told = capsys.readouterr().out
+    assert "the questions are asked at http://127.0.0.1:" in told and len(addresses) == opened
+    assert pages[0].count == 7 and "dvc exp run -S dataset=synthetic -S recipe=assisted_cues" in told
+    with pytest.raises(OSError, match="refused"):  # nothing listens any more
+        urllib.request.urlopen(told.split(" at ")[1].split()[0])
+
+
+def test_the_terminal_asks_by_names(repository, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO("q\n"))
+    main(["--terminal"])
+    assert "1 of 100\n  cam" in capsys.readouterr().out
+
+
 def test_options_that_cannot_be_are_refused(capsys):
-    for wrong in (["--count", "0"], ["--list", "a.csv", "--take", "b.csv"]):
+    for wrong in (["--count", "0"], ["--list", "a.csv", "--take", "b.csv"], ["--terminal", "--list", "a.csv"]):
         with pytest.raises(SystemExit):
             main(wrong)
         assert "expected --count" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from reidlib.labels.graphs import graph_arrays
 from reidlib.labels.linkage import average_linkage, best_number
 from reidlib.labels.quality import label_quality
 from reidlib.labels.question_kernels import closest_pairs
-from reidlib.labels.questions import propose, question_graphs, question_labels
+from reidlib.labels.questions import Merges, best_merges, propose, question_graphs
 
 LABELLING = GlobalLabelling(
     k1=12, k2=3, original_weight=0.0, method={"name": "dbscan", "eps": 0.6, "min_samples": 4}, camera_similarity=0.0,
@@ -28,6 +28,25 @@ def parts_of(merges: np.ndarray, n: int) -> list[tuple[list[int], list[int]]]:
         parts.append((members[int(left)], members[int(right)]))
         members[n + number] = parts[-1][0] + parts[-1][1]
     return parts
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(2, 25))
+def test_the_parts_of_a_pair_are_those_of_the_merge_that_brings_it_together(random_graph, seed, n):
+    graph, _ = random_graph(n, density=0.4, seed=seed, levels=0)
+    merges = average_linkage(graph)
+    told, parts = Merges(graph, merges, len(merges), 0), parts_of(merges, n)
+    for first, second in product(range(n), range(n)):
+        if first == second:
+            continue
+        meeting = [part for part in parts if {first, second} <= {*part[0], *part[1]}]
+        found = [sorted(part.tolist()) for part in told.parts(first, second)]
+        if meeting:
+            assert found == [sorted(next(side for side in meeting[0] if row in side)) for row in (first, second)]
+        else:
+            whole = [max(([*one, *other] for one, other in parts if row in [*one, *other]), key=len, default=[row])
+                     for row in (first, second)]  # fmt: skip
+            assert found == [sorted(side) for side in whole]
 
 
 @settings(max_examples=40, deadline=None)
@@ -64,7 +83,7 @@ def test_questions_are_asked_next_to_the_cut_in_turns_across_cameras_first(peopl
     where = {}
     for place, (one, other) in enumerate(parts_of(merges, 300)):
         where |= {(min(i, j), max(i, j)): place for i in one for j in other}
-    pairs = propose(graphs, cameras, None, count=400)
+    pairs = propose(best_merges(graphs, None), cameras, count=400)
     assert len(set(pairs)) == len(pairs) > 100
     crossing = [bool(cameras[i] != cameras[j]) for i, j in pairs]
     assert crossing == sorted(crossing, reverse=True) and crossing[0]
@@ -86,21 +105,30 @@ def test_answers_make_the_clusters_those_of_the_people_and_nothing_is_asked_twic
         pairs = np.concatenate([base.pairs, answers[same]])
         known = constraints(200, same=Links(pairs), different=Links(answers[~same]))
         known = replace(known, before=before)
-        labels = question_labels(graphs, known)
-        assert known.broken(labels) == 0
-        qualities.append(label_quality(labels, identities)["pairwise_f"])
-        for first, second in propose(graphs, cameras, known, asked=asked):
+        merges = best_merges(graphs, known)
+        assert known.broken(merges.labels) == 0
+        qualities.append(label_quality(merges.labels, identities)["pairwise_f"])
+        for first, second in propose(merges, cameras, asked=asked):
             groups = sorted(known.groups[[first, second]].tolist())
             assert (first, second) not in asked and groups[0] != groups[1] and groups not in known.apart.tolist()
+            assert not known.settles(first, second)
             asked.append((first, second))
     assert len(asked) == 100 and qualities == sorted(qualities) and qualities[0] < 0.9 and qualities[-1] == 1
+
+
+def test_fewer_images_than_neighbours_are_asked_about_too(people):
+    embeddings, _, cameras = people(8)
+    with pytest.warns(UserWarning, match="the training set has 8 images, too few"):
+        graphs = question_graphs(embeddings, None, cameras, labelling=LABELLING)
+    assert graphs[0].shape == (8, 8) and len(propose(best_merges(graphs, None), cameras)) <= 7
 
 
 def test_where_all_is_known_there_is_no_question(people):
     embeddings, _, cameras = people(60)
     graphs = question_graphs(embeddings, None, cameras, labelling=LABELLING)
-    assert propose(graphs, cameras, constraints(60, same=join_tracklets(np.zeros(60, np.int64)))) == []
-    assert len(propose(graphs, cameras, None, count=3)) == 3
+    everyone = constraints(60, same=join_tracklets(np.zeros(60, np.int64)))
+    assert propose(best_merges(graphs, everyone), cameras) == []
+    assert len(propose(best_merges(graphs, None), cameras, count=3)) == 3
     with pytest.raises(ValueError, match="colour_weight"):
         question_graphs(
             embeddings, None, cameras, labelling=LABELLING.__class__(**{**vars(LABELLING), "colour_weight": 1.0})

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -99,6 +100,26 @@ def test_data_is_what_was_given(tmp_path):
     assert set(pictures["epoch"][:n]) == {0, 2}
 
 
+def test_questions_know_no_identity_and_are_of_pictures_in_the_page(tmp_path):
+    """Whoever is on the pictures, the same pairs are asked, which are those of `reidlib ask`."""
+    material = made_up_run(known=True)
+    told = []
+    for number, of_all in enumerate((material.identities, {n: i[::-1].copy() for n, i in material.identities.items()})):
+        _, _, read = written(tmp_path / f"{number}.html", replace(material, identities=of_all), pictures=40)
+        told.append(json.loads(read.blocks["script facts"]))
+    facts, other = (one["questions"] for one in told)
+    assert facts["pairs"] and facts["apart"] == other["apart"] == []
+    asking, ids = material.asking, material.splits["train"].ids.tolist()
+    named = [tuple(ids.index(side["name"]) for side in pair) for pair in facts["pairs"]]
+    assert named == asking.propose(50) == [tuple(ids.index(side["name"]) for side in pair) for pair in other["pairs"]]
+    paths, every = told[0]["pictures"]["path"], material.names["path"].tolist()
+    for pair, sides in zip(named, facts["pairs"], strict=True):
+        for row, side, known in zip(pair, sides, asking.sides(pair), strict=True):
+            assert paths[side["picture"]] == every[row] and side["group"] == row
+            shown = [every.index(paths[picture]) for _, some, _ in side["strips"] for picture in some]
+            assert shown == known.cluster[:8].tolist() and len(side["strips"]) == (len(known.cluster) > 0)
+
+
 def test_spread_is_the_mean_distance_to_the_centre():
     material = made_up_run(known=False)
     found = find(material)
@@ -125,8 +146,6 @@ def test_a_sample_says_so_and_holds_some_of_every_individual(tmp_path):
 
 @pytest.mark.parametrize("case", ["no sides", "no clusters", "one camera"])
 def test_runs_that_lack_something_have_a_page_too(tmp_path, case):
-    from dataclasses import replace
-
     material = made_up_run(known=False, empty_sides=case == "no sides")
     if case == "no clusters":
         material = replace(material, labels=np.full(48, -1, np.int32))

@@ -1,10 +1,14 @@
 """The page in a browser, from the disk, with and without identities: it is clicked through, and asks for nothing."""
 
+import csv
+import io
 import json
 
 import numpy as np
 import pytest
+from selenium.webdriver.support.wait import WebDriverWait
 
+from reidlib.labels.links import read_links
 from reidlib.report.page import write_page
 from tests.browser import console, requests, resize
 from tests.made_up_run import CAMERA_NAMES, HOSTILE, grey_maps, made_up_run
@@ -100,6 +104,57 @@ def test_doubts_show_their_pictures_and_lead_to_the_individuals(page, run):
     assert set(shown(page, "#nearly-one .doubt")) <= people[0] | people[1]
     click(page, "#nearly-one .doubt h4 button")
     wait(page, f"document.querySelector('#individual-{one} details').open")
+
+
+def shown_question(page):
+    """Wait until an answer would be taken; the paths of the two pictures."""
+    page.execute_script("document.getElementById('asking').scrollIntoView({behavior: 'instant'})")
+    wait(page, "document.getElementById('questions').dataset.open === 'true'")
+    return [name.get_attribute("title") for name in page.find_elements("css selector", "#questions .side .name")]
+
+
+def answer(page, key):
+    before = shown_question(page)
+    page.find_element("id", "questions").send_keys(key)
+    shown_question(page)
+    return before
+
+
+def test_pairs_are_asked_by_keys_and_the_answers_saved(page, run, tmp_path):
+    page.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    asked, paths = [], run.names["path"].tolist()
+    first = shown_question(page)
+    page.find_element("css selector", "body").send_keys("s")  # the keys are heard in the question alone
+    assert shown_question(page) == first and not page.find_element("id", "save-links").is_enabled()
+    for key in "sdk":
+        asked.append([paths.index(path) for path in answer(page, key)])
+        assert asked[-1] not in asked[:-1]
+    assert texts(page, "#questions .told")[0].startswith("3 of ")
+    assert "answered: 1 same, 1 different, 1 skipped" in texts(page, "#questions .told")[0]
+    click(page, "#questions .answer-undo")
+    assert [paths.index(path) for path in shown_question(page)] == asked[2]
+    click(page, "#save-links")
+    file = tmp_path / "links.csv"
+    WebDriverWait(page, 10).until(lambda _: file.is_file() and file.stat().st_size)
+    told = [one[:3] for one in read_links(file, run.splits["train"])]
+    assert told == [(*asked[0], "same"), (*asked[1], "different")]
+
+
+def test_what_follows_from_answers_is_not_asked_and_names_are_quoted(page, run):
+    answers = [[["a", 1], ["b", 2], "same"], [["b", 2], ["c", 3], "different"], [["c", 3], ["d", 4], "skip"]]
+    found = page.execute_script(
+        "const side = ([name, group]) => ({name, group}), kept = facts.questions.apart;"
+        "facts.questions.apart = [[3, 5]];"
+        "for (const [a, b, answer] of arguments[0]) answers.push({pair: [side(a), side(b)], answer});"
+        "const pairs = [[1, 2], [1, 3], [3, 2], [1, 4], [3, 4], [5, 3], [5, 1]];"
+        "const found = pairs.map((pair) => follows(pair.map((group) => ({group}))));"
+        "answers[0].pair[0].name = 'a, \"b\"\\n.jpg';"
+        "const file = linksFile(); answers.length = 0; facts.questions.apart = kept; return [found, file];", answers
+    )  # fmt: skip
+    assert found[0] == [True, True, True, False, False, True, False]
+    assert list(csv.reader(io.StringIO(found[1], newline=""))) == [
+        ["first", "second", "answer"], ['a, "b"\n.jpg', "b", "same"], ["b", "c", "different"], ["c", "d", "skip"]
+    ]  # fmt: skip
 
 
 def test_search_ranks_as_the_embeddings_do_and_a_hit_is_followed(page, run):

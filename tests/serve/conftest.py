@@ -1,4 +1,4 @@
-"""A gallery of crops whose names are markup, formulas and other mischief; its page, and a server of it."""
+"""Crops whose names are markup, formulas and other mischief, as a gallery and as a dataset; pages, servers of them."""
 
 import threading
 from contextlib import contextmanager
@@ -8,11 +8,16 @@ import pandas as pd
 import pytest
 
 from reidlib.calibration.calibration import Calibration, Curve
+from reidlib.commands.compose import compose_values
 from reidlib.gallery.gallery import Gallery
 from reidlib.gallery.pictures import picture_files
+from reidlib.labels.asking import open_asking
+from reidlib.serve.asking import AskingPage
 from reidlib.serve.page import SearchPage
 from reidlib.serve.server import PageServer
+from tests.asked import make_asked
 
+CAMERA = "<img src=x onerror=alert(1)>, door "
 NAMES = {"door": "<b>door</b>&amp;", "yard": '=HYPERLINK("http://x")', "person3": "<script>document.title='x'</script>"}
 
 
@@ -44,6 +49,27 @@ def hostile(calibrated, crops, tmp_path_factory):
 @pytest.fixture(scope="session")
 def page(hostile):
     return SearchPage(hostile)
+
+
+@pytest.fixture(scope="session")
+def asked_folder(tmp_path_factory):
+    """A dataset to ask about; its cameras are called by markup."""
+    folder = tmp_path_factory.mktemp("asked")
+    make_asked(folder, camera=CAMERA, tracklets=True)
+    return folder
+
+
+@pytest.fixture
+def asked_about(asked_folder):
+    """The same, without answers: where they will be."""
+    links = asked_folder / "data/synthetic/links.csv"
+    links.unlink(missing_ok=True)
+    return links
+
+
+def asking_page(links, *, count=100):
+    """A page of questions, as it is opened anew."""
+    return AskingPage(open_asking(compose_values([]), data=links.parents[1]), count=count)
 
 
 @contextmanager

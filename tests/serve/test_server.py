@@ -185,7 +185,7 @@ def test_who_waits_too_long_is_told_to_come_again(server, monkeypatch):
     monkeypatch.setattr(request, "WAIT_SECONDS", 0.05)
     with server.turn:
         status, headers, content = ask(server, "POST", "/search?row=0", b"")
-    assert status == 503 and headers["Retry-After"] == "2" and "many are searching" in json.loads(content)["error"]
+    assert status == 503 and headers["Retry-After"] == "2" and "others are before you" in json.loads(content)["error"]
     assert search(server, row=0)[0] == 200
 
 

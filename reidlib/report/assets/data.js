@@ -1,20 +1,9 @@
-// The page's data, and what is made of it: pictures, similarities, probabilities. Text is set as text, never as markup.
+// The page's data, and what is made of it: pictures, similarities, probabilities.
 const textOf = (id) => document.getElementById(id).textContent;
 const facts = JSON.parse(textOf("facts"));
 const { pictures, clusters, cameras } = facts;
 const count = pictures.split.length;
 const TRAIN = 0;
-
-/** An element with attributes and children; a child that is no element becomes text. */
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "onclick") element.addEventListener("click", value);
-    else if (value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...children.filter((child) => child !== undefined && child !== null));
-  return element;
-}
 
 let sheet = null; // all thumbnails one after the other, each base64 to itself
 function source(number) {

@@ -2,5 +2,6 @@
 startClusters();
 startSearch();
 startMap();
+startQuestions();
 window.addEventListener("beforeprint", () => { document.getElementById("run").open = true; });
 document.documentElement.dataset.ready = "true";
