@@ -1,12 +1,13 @@
-"""What the published systems' recipes give on photographs, and what each deviation of weight costs.
+"""What recipes give on photographs with one thing otherwise at a time: those of published systems, and the default.
 
     python -m benchmarks.published --data ../shared/data --weights FOLDER [--only pku] [--backbones efficientnet_lite0]
         [--recipes icsr calr multi_queue cluster_contrast] [--arms published nodes_all …] [--seeds 1 2 3]
         [--steps 720] [--table]
 
-Sets, weights, steps and measures are those of `benchmarks.real`, which has their names. Each recipe runs as it is, and
-with one thing otherwise at a time (`ARMS`). A line per run is appended to benchmarks/results/published.jsonl as it
-ends; a run that has a line there is not run again. published.md is made from that file (`--table` does only this).
+Sets, weights, steps and measures are those of `benchmarks.real`, which has their names. Each recipe runs as it is
+(unless `benchmarks.real` has run it), and with one thing otherwise at a time (`ARMS`). A line per run is appended to
+benchmarks/results/published.jsonl as it ends; a run that has a line there is not run again. published.md is made from
+both files (`--table` does only this).
 """
 
 import argparse
@@ -35,16 +36,27 @@ class Arm(NamedTuple):
     values: list[str]
 
 
+MIRROR_OFF = ["extract.flip=false", "train_inter.label_flip=false", "embed.flip=false"]
 PUBLISHED = Arm("as published", [])
 ARMS: Mapping[str, Mapping[str, Arm]] = {
+    "aligned_cues": {
+        "published": Arm("as it is", []),
+        "colours_off": Arm("labels of the network alone", ["refine.colour_weight=0.0"]),
+        "centred": Arm("cameras centred, not whitened", ["refine.camera_alignment=centre"]),
+        "unaligned": Arm("cameras not aligned", ["refine.camera_alignment=none"]),
+        "camera_blind": Arm("neighbours whatever their camera", ["refine.camera_aware=null"]),
+        "mirror_off": Arm("without the mirror images'", MIRROR_OFF),
+        "jitter_off": Arm("without gain and offset", ["augment.gain=0.0", "augment.offset=0.0"]),
+        "repeats": Arm("small clusters repeat their images", ["train_inter.repeat_images=true"]),
+        "mean_off": Arm("the weights themselves", ["train_inter.ema=null"]),
+        "published_rate": Arm("rate .00035", ["train_inter.learning_rate=0.00035"]),
+    },
     "cluster_contrast": {
         "published": PUBLISHED,
         "bilinear": Arm("bilinear resize", ["unzip.interpolation=bilinear"]),
         "gem_fixed": Arm("GeM's exponent fixed at 3", ["model.pooling=gem"]),
         "erase_torchvision": Arm("erased boxes as torchvision's", ["augment.erase_like=torchvision"]),
-        "mirror": Arm(
-            "averaged with the mirror images'", ["extract.flip=true", "train_inter.label_flip=true", "embed.flip=true"]
-        ),
+        "mirror": Arm("averaged with the mirror images'", [value.replace("false", "true") for value in MIRROR_OFF]),
         "before_neck": Arm("features before the neck", ["model.embedding=before_neck"]),
     },
     "icsr": {
@@ -86,7 +98,7 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
         ),
         "mirror_off": Arm(
             "without the mirror images'",
-            ["extract.flip=false", "train_intra.label_flip=false", "train_inter.label_flip=false", "embed.flip=false"],
+            [*MIRROR_OFF, "train_intra.label_flip=false"],
         ),
         "mean_over_images": Arm(
             "the loss inside cameras a mean over images",
@@ -101,16 +113,18 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
         "unit_start": Arm("rings begin with means of norm 1", ["train_inter.loss.queue_memory.unit_start=true"]),
     },
 }
-HEAD = """The published systems' recipes on photographs (`python -m benchmarks.published`), and with one thing otherwise at a time. Sets,
-weights, steps and measures are those of [real.md](real.md); made from the last line of published.jsonl for each run. mAP, Rank-1 and
-shares in percent, ± the standard deviation over seeds where there are several; "against" is the mean difference of the final mAP to
-the recipe as published, over the seeds that both have. One backbone for both stages of ICSR (there is no IBN here), batches of 32."""  # noqa: E501
+HEAD = """The default and the published systems' recipes on photographs (`python -m benchmarks.published`), with one thing otherwise at a time.
+Sets, weights, steps and measures are those of [real.md](real.md); made from the last line of published.jsonl, or else of real.jsonl,
+for each run. mAP, Rank-1 and shares in percent, ± the standard deviation over seeds where there are several; "against" is the mean
+difference of the final mAP to the recipe as it is, over the seeds that both have, ± its standard deviation. One backbone for both
+stages of ICSR (there is no IBN here), batches of 32."""  # noqa: E501
 
 
 def read_runs() -> list[dict[str, Any]]:
-    """Return the last line of every run."""
+    """Return the last line of every run; what ran as it is may stand in the file of `benchmarks.real` instead."""
     lines = RUNS.read_text().splitlines() if RUNS.is_file() else []
-    return list({_key(line): line for line in map(json.loads, lines)}.values())
+    plain = [line | {"arm": "published"} for line in real.read_runs() if line["recipe"] in ARMS]
+    return list({_key(line): line for line in [*plain, *map(json.loads, lines)]}.values())
 
 
 def _key(line: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -160,7 +174,7 @@ def table() -> str:
         *where, recipe, arm = group
         cells = [real.mean_of(runs[column].dropna()) for column in columns.values()]
         paired = runs.set_index(of_run)["inter_mAP"] - plain
-        against = "" if arm == "published" or paired.isna().all() else f"{paired.mean():+.1f}"
+        against = "" if arm == "published" else _difference(paired.dropna())
         ended = len(runs["inter_mAP"].dropna())
         lines.append(
             "| " + " | ".join(map(str, [*where, recipe, ARMS[recipe][arm].what, ended, *cells, against])) + " |"
@@ -168,6 +182,11 @@ def table() -> str:
     failed = rows.dropna(subset="error").to_dict("records")
     failures = [f"- {', '.join(map(str, _key(row)))}: {row['error']}" for row in failed]
     return "\n".join(lines + (["", "Refused or failed:", "", *failures] if failures else []))
+
+
+def _difference(paired: "pd.Series[float]") -> str:
+    mean = real.mean_of(paired)
+    return mean if mean.startswith(("-", "0.0")) else f"+{mean}"
 
 
 def _arms() -> list[tuple[str, str]]:

@@ -166,7 +166,12 @@ def schedule(steps: int, recipe: Mapping[str, Any], *, cameras: int = 1) -> dict
 
 
 def batches(stage: str, section: Mapping[str, Any], *, cameras: int, images_per_cluster: int) -> dict[str, int]:
-    """Return P and K of a stage's batches of 32 images, or a little fewer where every camera has its share of them."""
+    """Return P and K of a stage's batches of 32 images, or a little fewer where every camera has its share of them.
+
+    A recipe that shows small clusters whole keeps its own K.
+    """
+    if not section.get("repeat_images", True):
+        images_per_cluster = section["images_per_cluster"]
     if section["sampling"] in ("every_camera", "shuffled"):
         return {f"{stage}.clusters_per_batch": BATCH // (2 * cameras), f"{stage}.images_per_cluster": 2}
     return {

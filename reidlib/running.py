@@ -4,6 +4,7 @@ No stage's result depends on it, so that dvc.yaml does not name it.
 """
 
 import argparse
+import ctypes
 import faulthandler
 import inspect
 import os
@@ -46,6 +47,18 @@ def set_threads(processes: int = 1) -> None:
         os.environ.setdefault(name, value)
 
 
+def keep_freed_memory() -> None:
+    """Let glibc keep up to 1 GiB that was freed for what is asked for next, where the C library is glibc.
+
+    By itself it hands the memory of an activation back to the kernel, which fills it with zeros for the next one: 7 to
+    10 % of a training step on a CPU.
+    """
+    largest_kept, trim = (-3, 32 << 20), (-1, 1 << 30)  # M_MMAP_THRESHOLD, at its limit, and M_TRIM_THRESHOLD
+    if hasattr(library := ctypes.CDLL(None), "mallopt"):
+        for parameter, value in (largest_kept, trim):
+            library.mallopt(parameter, value)
+
+
 def run(main: Callable[..., None]) -> None:
     """Call a stage with the paths of the command line; an expected error is one message and exit code 1.
 
@@ -56,6 +69,7 @@ def run(main: Callable[..., None]) -> None:
     for name in inspect.signature(main).parameters:
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True)
     _tell_of_other_archives()
+    keep_freed_memory()
     faulthandler.enable()  # a file cut short under its reader kills the process: then at least the line is told
     try:
         main(**vars(parser.parse_args()))

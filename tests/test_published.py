@@ -14,9 +14,13 @@ RUN = {"set": "pku", "backbone": "efficientnet_lite0", "recipe": "icsr", "arm": 
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
-    """A file of two seeds as published, one with all nodes, and one that failed."""
+    """Files of two seeds as published, one with all nodes, and one that failed."""
     monkeypatch.setattr(published, "RUNS", tmp_path / "published.jsonl")
-    lines = [RUN | {"inter_mAP": 20.0}, RUN | {"seed": 2, "inter_mAP": 24.0}]
+    monkeypatch.setattr(real, "RUNS", tmp_path / "real.jsonl")
+    as_it_is = {key: value for key, value in RUN.items() if key != "arm"} | {"seed": 2}
+    as_it_is |= {"initial_mAP": 10.0, "inter_mAP": 24.0}
+    real.RUNS.write_text(json.dumps(as_it_is) + "\n" + json.dumps(as_it_is | {"recipe": "supervised"}) + "\n")
+    lines = [RUN | {"inter_mAP": 20.0}]
     lines += [RUN | {"arm": "nodes_all", "inter_mAP": 21.5}, RUN | {"arm": "dbscan", "error": "error: no cluster"}]
     published.RUNS.write_text("".join(json.dumps(line) + "\n" for line in lines))
 

@@ -19,6 +19,7 @@ def pk_batches(
     batches: int,
     generator: np.random.Generator,
     sampling: Sampling = "mixed",
+    repeat_images: bool = True,
 ) -> Iterator[Int64[np.ndarray, "b"]]:
     """Yield batches of P clusters and K images of each.
 
@@ -47,6 +48,8 @@ def pk_batches(
             batch, camera after camera, as [Xuan & Zhang, TPAMI 2022] train inside cameras; `shuffled` puts P * K images
             of every such camera into each, camera after camera, from shuffled passes over the camera's images whatever
             their clusters, as that paper's code does.
+        repeat_images: whether a cluster of fewer than K images (and more than one) repeats them; otherwise each is
+            shown once and more clusters fill the batch, so that K follows the clusters where they are small.
 
     Yields:
         P * K rows of `labels` (with `every_camera` and `shuffled` so many of each camera), the images of a cluster side
@@ -63,7 +66,7 @@ def pk_batches(
     size = clusters_per_batch, images_per_cluster
     names, which = np.unique(cameras[rows], return_inverse=True)
     if sampling == "mixed":
-        return _batches(_Clusters(rows, labels, cameras), *size, batches, generator)
+        return _batches(_Clusters(rows, labels, cameras), *size, batches, generator, repeat_images)
     if sampling == "shuffled":
         spawned = zip([rows[which == i] for i in range(len(names))], generator.spawn(len(names)), strict=True)
         shuffled = [_shuffled(of, clusters_per_batch * images_per_cluster, batches, own) for of, own in spawned]
@@ -71,7 +74,7 @@ def pk_batches(
     per_camera = [_Clusters(rows[which == i], labels, cameras) for i in range(len(names))]
     if sampling == "every_camera":
         spawned = zip(per_camera, generator.spawn(len(names)), strict=True)
-        streams = [_batches(clusters, *size, batches, of_camera) for clusters, of_camera in spawned]
+        streams = [_batches(clusters, *size, batches, own, repeat_images) for clusters, own in spawned]
         return (np.concatenate(parts) for parts in zip(*streams, strict=True))
     shares = np.cumsum([len(clusters.sizes) for clusters in per_camera], dtype=np.float64)
     edges = np.floor(shares / shares[-1] * batches + generator.random())
@@ -79,7 +82,8 @@ def pk_batches(
     counts = np.diff(edges, prepend=0).astype(int)
     order = generator.permutation(np.repeat(np.arange(len(names)), counts))
     streams = [
-        _batches(clusters, *size, count, generator) for clusters, count in zip(per_camera, counts.tolist(), strict=True)
+        _batches(clusters, *size, count, generator, repeat_images)
+        for clusters, count in zip(per_camera, counts.tolist(), strict=True)
     ]
     return (next(streams[camera]) for camera in order.tolist())
 
@@ -148,10 +152,10 @@ class _Clusters:
 
 
 def _batches(
-    members: _Clusters, clusters: int, images: int, batches: int, generator: np.random.Generator
+    members: _Clusters, clusters: int, images: int, batches: int, generator: np.random.Generator, repeat: bool
 ) -> Iterator[Int64[np.ndarray, "b"]]:
     count, size = len(members.sizes), clusters * images
-    each = np.where(members.sizes > 1, images, 1)
+    each = np.where(members.sizes > 1, images, 1) if repeat else np.minimum(members.sizes, images)
     waiting = np.zeros(0, np.int64)  # of the current pass
     for _ in range(batches):
         if each.sum() < size:

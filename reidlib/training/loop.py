@@ -104,7 +104,7 @@ def begin_epoch(state: State, images: Images, cameras: Integer[np.ndarray, "n"])
     assert state.labels is not None
     labels, count = state.loss.classes(state.labels.labels), state.settings.iterations
     if count == "pass":
-        count = batches_of_a_pass(labels, cameras, **state.phase.drawing)
+        count = batches_of_a_pass(labels, cameras, **state.phase.batch)
     state.values = torch.zeros(count, device=state.world.device)
     state.begin_turn()
     state.update_optimiser()

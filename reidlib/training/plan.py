@@ -181,6 +181,7 @@ class Phase:
         sampling: how batches are drawn; see `reidlib.batches.sampling`.
         clusters_per_batch: P of the P x K sampling.
         images_per_cluster: K of it.
+        repeat_images: whether smaller clusters repeat their images; otherwise more clusters fill the batch.
         local: whether every cluster lies on one camera.
         in_a_row: how many such epochs follow each other, where phases take turns.
         settings: of the loop in these epochs, where they are others than the run's; epochs, seed and compute are the
@@ -200,10 +201,16 @@ class Phase:
     settings: Settings | None = None
     keeps_labels: bool = False
     renews: bool = False
+    repeat_images: bool = True
 
     @property
     def drawing(self) -> dict[str, Any]:
         """How its batches are drawn, as `reidlib.batches.sampling` takes it."""
+        return self.batch | {"repeat_images": self.repeat_images}
+
+    @property
+    def batch(self) -> dict[str, Any]:
+        """What tells the size of its batches, as `reidlib.batches.sampling` takes it."""
         return {name: getattr(self, name) for name in ("sampling", "clusters_per_batch", "images_per_cluster")}
 
 

@@ -70,6 +70,26 @@ def test_a_cluster_of_one_image_is_shown_once_and_more_clusters_fill_the_batch(
                 assert all(counts[label] == 1 for label in singles)
 
 
+@settings(max_examples=100, deadline=None)
+@given(**CASES)
+def test_without_repeats_small_clusters_are_shown_whole_and_more_clusters_fill_the_batch(
+    labels, per_batch, images, batches, seed
+):
+    function = partial(pk_batches, repeat_images=False)
+    labels, _, found = drawn(function, labels, per_batch, images, batches, seed)
+    sizes = Counter(labels[labels >= 0].tolist())
+    enough = sum(min(size, images) for size in sizes.values()) >= per_batch * images
+    times = Counter(dict.fromkeys(sizes, 0))
+    for rows in found:
+        counts = Counter(labels[rows].tolist())
+        times.update(counts.keys())
+        assert len(rows) == per_batch * images
+        if enough:
+            assert len(set(rows.tolist())) == len(rows)
+            assert sum(count < min(sizes[label], images) for label, count in counts.items()) <= 1
+    assert max(times.values()) - min(times.values()) <= 1
+
+
 @settings(max_examples=60, deadline=None)
 @given(**SEVERAL)
 def test_batches_hold_p_clusters_of_k_images(labels, per_batch, images, batches, seed):

@@ -123,3 +123,31 @@ def test_every_library_takes_the_threads_it_is_told():
         [sys.executable, "-c", code], env=os.environ | {"REID_THREADS": "1"}, capture_output=True, text=True, check=True
     )
     assert done.stdout == "1 1 1\n"
+
+
+def test_freed_memory_is_not_filled_with_zeros_for_the_next_activation():
+    code = """
+import ctypes, resource
+from reidlib import running
+if not hasattr(ctypes.CDLL(None), "mallopt"):
+    raise SystemExit("no glibc")
+library = ctypes.CDLL(None)
+library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(50):  # as the activations of a step come and go
+        blocks = [library.malloc(size << 20) for size in (8, 16, 30)]
+        for block, size in zip(blocks, (8, 16, 30)):
+            ctypes.memset(block, 0, size << 20)
+        for block in reversed(blocks):
+            library.free(block)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+before = faults()
+running.keep_freed_memory()
+faults()
+print(before > 10 * faults())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if "no glibc" in done.stderr:
+        pytest.skip("another C library")
+    assert done.stdout == "True\n", done.stderr
