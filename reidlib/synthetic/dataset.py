@@ -1,8 +1,9 @@
 """Renders pedestrians of its own into a zip in Market-1501 layout: the data of the demo and of the tests.
 
-Every identity has a build, hair, clothes, shoes, and perhaps a bag and a hat; every camera its own sensor, view and
-scene; every picture its own step, light, crop and perhaps something in the way. Clothes come from few muted colours and
-cameras move colours a lot, so a colour histogram is not enough to tell people apart, while their details are.
+Every identity has a build, hair, clothes, shoes, and perhaps a bag and a hat; every camera its own sensor, view,
+distance and scene, lit in colours of its own; every picture its own step, light, crop and perhaps something in the way.
+Clothes come from few muted colours and cameras move colours a lot, so a colour histogram is not enough to tell people
+apart, while their details are.
 """
 
 import zipfile

@@ -39,9 +39,9 @@ class Look:
     height_px: Annotated[int, Field(ge=32, le=512)] = 128
     width_px: Annotated[int, Field(ge=16, le=512)] = 64
     camera_shift: Strength = 0.25
-    scene: Share = 0.3
-    distance: Strength = 0.0
-    lamps: Strength = 0.0
+    scene: Share = 0.6
+    distance: Strength = 0.25
+    lamps: Strength = 0.3
     occlusion: Share = 0.05
     pose: Strength = 0.5
     crop: Strength = 0.5

@@ -9,9 +9,11 @@ import pytest
 import yaml
 from PIL import Image
 
+from reidlib.batches.colour import balanced_stripes
+from reidlib.retrieval.metrics import cosine_tiles, evaluate
 from reidlib.settings import arguments
 from reidlib.synthetic import dataset
-from reidlib.synthetic.dataset import synthesize
+from reidlib.synthetic.dataset import QUERY, TRAIN, synthesize
 from reidlib.synthetic.people import MIN_DIFFERENCES, draw_people
 from reidlib.synthetic.snapshots import Look
 from tests.repository import ROOT
@@ -134,6 +136,29 @@ def test_extreme_looks_work(tmp_path: Path, look: Look) -> None:
 def test_cameras_beyond_the_prepared_scenes_work(tmp_path: Path) -> None:
     synthesize(tmp_path / "a.zip", **(SMALL | {"cameras": 9, "images_per_camera": 2}))
     assert {camera for *_, camera, _ in rows(tmp_path / "a.zip")} == set(range(1, 10))
+
+
+def test_grey_world_stripes_do_not_solve_the_set_of_the_demo(tmp_path: Path) -> None:
+    def retrieval(look: Look) -> float:
+        archive = tmp_path / "a.zip"
+        synthesize(archive, **(SMALL | {"cameras": 4, "test_identities": 40, "images_per_camera": 2, "look": look}))
+        with zipfile.ZipFile(archive) as store:
+            found = [(row, name) for row, name in zip(rows(archive), store.namelist(), strict=True) if row[0] != TRAIN]
+            pictures = np.stack([np.asarray(Image.open(io.BytesIO(store.read(name)))) for _, name in found])
+        query = np.array([folder == QUERY for (folder, *_), _ in found])
+        identities, cameras = np.array([row[1:3] for row, _ in found]).T
+        stripes = balanced_stripes(pictures)
+        return evaluate(
+            cosine_tiles(stripes[query], stripes[~query]),
+            query_identities=identities[query],
+            gallery_identities=identities[~query],
+            query_cameras=cameras[query],
+            gallery_cameras=cameras[~query],
+        ).mAP
+
+    easy = Look(height_px=64, width_px=32, scene=0.3, distance=0.0, lamps=0.0)
+    harder = Look(height_px=64, width_px=32)  # of fewer people than the demo's, so easier than it
+    assert retrieval(easy) > 0.7 and retrieval(harder) < 0.4
 
 
 def test_the_look_of_the_demo_is_that_of_the_renderer() -> None:
