@@ -2,7 +2,7 @@
 
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32
@@ -34,6 +34,8 @@ class Camera:
     yaw: float  # the way most people face
     light: tuple[float, float, float]
     jpeg_quality: int
+    size: float = 1.0  # of people in their boxes
+    lamps: tuple[tuple[float, ...], ...] = ((0.0,) * 3,) * 3  # logarithms of light's RGB: left, right, above over below
 
 
 def make_camera(
@@ -63,6 +65,17 @@ def make_camera(
         light=_light(generator),
         jpeg_quality=int(generator.integers(72, 92)),
     )
+
+
+def set_up(camera: Camera, *, distance: float, lamps: float, generator: np.random.Generator) -> Camera:
+    """Move a camera away from people, or nearer, and light its scene by lamps between warm and cold.
+
+    With distance 0 and lamps 0 it is as it was. The generator is one of its own, so that everything else is, too.
+    """
+    size = float(np.clip(1.0 - distance * generator.uniform(-0.1, 0.3), 0.5, 1.2))
+    warm = generator.normal(0.0, 0.3, (3, 1)) * np.array([1.0, 0.1, -1.1])
+    colours = lamps * (warm + generator.normal(0.0, 0.06, (3, 3)))
+    return replace(camera, size=size, lamps=tuple(map(tuple, colours.tolist())))
 
 
 def _light(generator: np.random.Generator) -> tuple[float, float, float]:

@@ -1,8 +1,9 @@
 """Renders pedestrians of its own into a zip in Market-1501 layout: the data of the demo and of the tests.
 
-Every identity has a build, hair, clothes, shoes, and perhaps a bag and a hat; every camera its own sensor, view and
-scene; every picture its own step, light, crop and perhaps something in the way. Clothes come from few muted colours and
-cameras move colours a lot, so a colour histogram is not enough to tell people apart, while their details are.
+Every identity has a build, hair, clothes, shoes, and perhaps a bag and a hat; every camera its own sensor, view,
+distance and scene, lit in colours of its own; every picture its own step, light, crop and perhaps something in the way.
+Clothes come from few muted colours and cameras move colours a lot, so a colour histogram is not enough to tell people
+apart, while their details are.
 """
 
 import zipfile
@@ -16,7 +17,7 @@ from pydantic import Field
 from reidlib.files import atomic_file
 from reidlib.progress import progress
 from reidlib.settings import Seed
-from reidlib.synthetic.cameras import Camera, make_camera
+from reidlib.synthetic.cameras import Camera, make_camera, set_up
 from reidlib.synthetic.people import Person, draw_people
 from reidlib.synthetic.snapshots import SUPERSAMPLING, Look, Walk, snapshot, start_walk
 
@@ -77,6 +78,8 @@ def synthesize(
     lenses = [
         make_camera(c, **canvas, shift=look.camera_shift, scene=look.scene, generator=generator) for c in range(cameras)
     ]
+    places = np.random.default_rng([seed, 2])
+    lenses = [set_up(lens, distance=look.distance, lamps=look.lamps, generator=places) for lens in lenses]
     shots = _plan(lenses, (train_identities, test_identities, extras), images_per_camera, look.pose, generator)
     with atomic_file(archive) as partial:
         _write(partial, shots, people=people, lenses=lenses, look=look, seed=seed)

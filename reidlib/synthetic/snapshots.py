@@ -29,6 +29,8 @@ class Look:
         width_px: of a picture.
         camera_shift: of the cameras' white balance, exposure, gamma, saturation, blur, resolution and tilt.
         scene: contrast of what stands behind people and differs between cameras; 0 = haze to 1 = as painted.
+        distance: of the cameras from people, who are then smaller or larger in their boxes.
+        lamps: colour of the light, which changes from one end of a scene to the other and from head to foot.
         occlusion: share of the pictures with something in the way.
         pose: turns of the body, stride and arms; 1 = all sides are seen.
         crop: jitter of place, size and light of a picture; 1 = a fair detector, moving light.
@@ -37,7 +39,9 @@ class Look:
     height_px: Annotated[int, Field(ge=32, le=512)] = 128
     width_px: Annotated[int, Field(ge=16, le=512)] = 64
     camera_shift: Strength = 0.25
-    scene: Share = 0.3
+    scene: Share = 0.6
+    distance: Strength = 0.25
+    lamps: Strength = 0.3
     occlusion: Share = 0.05
     pose: Strength = 0.5
     crop: Strength = 0.5
@@ -78,7 +82,7 @@ def snapshot(
 ) -> bytes:
     """Take one picture as JPEG bytes; `other` may be in the way, and with `cut` the box is cut badly, as for junk."""
     height, width = look.height_px * SUPERSAMPLING, look.width_px * SUPERSAMPLING
-    canvas = _backdrop(camera, (height, width), walk.place, look.crop, generator)
+    canvas, across = _backdrop(camera, (height, width), walk.place, look.crop, generator)
     folds = smooth_texture(64, generator=generator)
     pose = _pose(camera, walk, (height, width), look, generator)
     if cut:
@@ -91,13 +95,14 @@ def snapshot(
             draw_figure(canvas, other, _move(pose, beside, 0.02 * height), folds=folds)
         else:
             _obstruct(canvas, kind, generator)
+    _colour_light(canvas, camera, across)
     _illuminate(canvas, look.crop, generator)
     return expose(canvas, camera=camera, height_px=look.height_px, width_px=look.width_px, generator=generator)
 
 
 def _pose(camera: Camera, walk: Walk, shape: tuple[int, int], look: Look, generator: np.random.Generator) -> Pose:
     height, width = shape
-    size = height * (0.93 + look.crop * generator.uniform(-0.06, 0.09))
+    size = height * camera.size * (0.93 + look.crop * generator.uniform(-0.06, 0.09))
     spare = height - size * (math.cos(camera.pitch) + 0.04)
     return Pose(
         yaw=walk.yaw + look.pose * generator.normal(0.0, 0.3),
@@ -120,15 +125,16 @@ def _move(pose: Pose, right_px: float, down_px: float) -> Pose:
 
 def _backdrop(
     camera: Camera, shape: tuple[int, int], place: float, jitter: float, generator: np.random.Generator
-) -> Float32[np.ndarray, "h w 3"]:
-    """The piece of the camera's scene behind the person, a little lower or higher each time."""
+) -> tuple[Float32[np.ndarray, "h w 3"], Float32[np.ndarray, "w"]]:
+    """The piece of the camera's scene behind the person, a little lower or higher each time, and its columns, 0..1."""
     height, width = shape
     free = camera.background.shape[1] - width
     left = int(np.clip(place * free + jitter * generator.normal(0.0, 0.35 * width), 0, free))
     spare = camera.background.shape[0] - height
     top = int(np.clip(spare * (0.5 + jitter * generator.uniform(-0.5, 0.5)), 0, spare))
     piece = camera.background[top : top + height, left : left + width]
-    return piece.astype(np.float32) / np.float32(255.0)
+    columns = np.arange(left, left + width, dtype=np.float32) / np.float32(camera.background.shape[1])
+    return piece.astype(np.float32) / np.float32(255.0), columns
 
 
 def _obstruct(canvas: Float32[np.ndarray, "h w 3"], kind: str, generator: np.random.Generator) -> None:
@@ -151,6 +157,13 @@ def _obstruct(canvas: Float32[np.ndarray, "h w 3"], kind: str, generator: np.ran
         canvas[top : top + max(2, rows // 10)] = np.minimum(colour * 1.35, 1.0)
         slats = (np.arange(width) // max(4, width // 12)) % 2 == 0
         canvas[top + rows // 4 :, slats] *= 0.72
+
+
+def _colour_light(canvas: Float32[np.ndarray, "h w 3"], camera: Camera, columns: Float32[np.ndarray, "w"]) -> None:
+    """Colour the light as at these columns of the scene, 0..1; a canvas holds roots of light, so half as much."""
+    left, right, above = np.array(camera.lamps, dtype=np.float32) / 2
+    rows = np.linspace(0.5, -0.5, len(canvas), dtype=np.float32)
+    canvas *= np.exp(rows[:, None] * above)[:, None] * np.exp(left + columns[:, None] * (right - left))
 
 
 def _illuminate(canvas: Float32[np.ndarray, "h w 3"], strength: float, generator: np.random.Generator) -> None:

@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
+from reidlib.batches.colour import balanced_stripes
+from reidlib.retrieval.metrics import cosine_tiles, evaluate
 from reidlib.settings import arguments
 from reidlib.synthetic import dataset
-from reidlib.synthetic.dataset import synthesize
+from reidlib.synthetic.dataset import QUERY, TRAIN, synthesize
 from reidlib.synthetic.people import MIN_DIFFERENCES, draw_people
 from reidlib.synthetic.snapshots import Look
+from tests.repository import ROOT
 
 SMALL: dict[str, Any] = {
     "seed": 3,
@@ -85,7 +89,7 @@ def test_pictures_are_jpeg_of_the_size_asked_for(archive: Path) -> None:
 def test_camera_shift_moves_colours(tmp_path: Path) -> None:
     def spread(shift: float) -> float:
         archive = tmp_path / f"{shift}.zip"
-        look = Look(height_px=48, width_px=24, camera_shift=shift, scene=0.0, occlusion=0.0)
+        look = Look(height_px=48, width_px=24, camera_shift=shift, scene=0.0, lamps=0.0, occlusion=0.0)
         synthesize(archive, **(SMALL | {"look": look}))
         means: dict[str, list[np.ndarray]] = {}
         with zipfile.ZipFile(archive) as store:
@@ -100,8 +104,28 @@ def test_camera_shift_moves_colours(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "look",
     [
-        Look(height_px=32, width_px=16, camera_shift=0.0, scene=0.0, occlusion=0.0, pose=0.0, crop=0.0),
-        Look(height_px=33, width_px=17, camera_shift=2.0, scene=1.0, occlusion=1.0, pose=2.0, crop=2.0),
+        Look(
+            height_px=32,
+            width_px=16,
+            camera_shift=0.0,
+            scene=0.0,
+            distance=0.0,
+            lamps=0.0,
+            occlusion=0.0,
+            pose=0.0,
+            crop=0.0,
+        ),
+        Look(
+            height_px=33,
+            width_px=17,
+            camera_shift=2.0,
+            scene=1.0,
+            distance=2.0,
+            lamps=2.0,
+            occlusion=1.0,
+            pose=2.0,
+            crop=2.0,
+        ),
     ],
 )
 def test_extreme_looks_work(tmp_path: Path, look: Look) -> None:
@@ -112,6 +136,34 @@ def test_extreme_looks_work(tmp_path: Path, look: Look) -> None:
 def test_cameras_beyond_the_prepared_scenes_work(tmp_path: Path) -> None:
     synthesize(tmp_path / "a.zip", **(SMALL | {"cameras": 9, "images_per_camera": 2}))
     assert {camera for *_, camera, _ in rows(tmp_path / "a.zip")} == set(range(1, 10))
+
+
+def test_grey_world_stripes_do_not_solve_the_set_of_the_demo(tmp_path: Path) -> None:
+    def retrieval(look: Look) -> float:
+        archive = tmp_path / "a.zip"
+        synthesize(archive, **(SMALL | {"cameras": 4, "test_identities": 40, "images_per_camera": 2, "look": look}))
+        with zipfile.ZipFile(archive) as store:
+            found = [(row, name) for row, name in zip(rows(archive), store.namelist(), strict=True) if row[0] != TRAIN]
+            pictures = np.stack([np.asarray(Image.open(io.BytesIO(store.read(name)))) for _, name in found])
+        query = np.array([folder == QUERY for (folder, *_), _ in found])
+        identities, cameras = np.array([row[1:3] for row, _ in found]).T
+        stripes = balanced_stripes(pictures)
+        return evaluate(
+            cosine_tiles(stripes[query], stripes[~query]),
+            query_identities=identities[query],
+            gallery_identities=identities[~query],
+            query_cameras=cameras[query],
+            gallery_cameras=cameras[~query],
+        ).mAP
+
+    easy = Look(height_px=64, width_px=32, scene=0.3, distance=0.0, lamps=0.0)
+    harder = Look(height_px=64, width_px=32)  # of fewer people than the demo's, so easier than it
+    assert retrieval(easy) > 0.7 and retrieval(harder) < 0.4
+
+
+def test_the_look_of_the_demo_is_that_of_the_renderer() -> None:
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())["synthesize"]["look"]
+    assert Look(**values) == Look()
 
 
 def test_people_differ_in_several_attributes() -> None:
@@ -150,6 +202,8 @@ def test_nonsense_is_refused_by_name(change: dict[str, Any], key: str) -> None:
         {"camera_shift": -0.1},
         {"occlusion": 1.5},
         {"scene": float("nan")},
+        {"distance": -0.1},
+        {"lamps": 2.1},
         {"pose": 3.0},
         {"crop": 3.0},
         {"light": 1.0},
