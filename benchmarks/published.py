@@ -37,6 +37,7 @@ class Arm(NamedTuple):
 
 
 MIRROR_OFF = ["extract.flip=false", "train_inter.label_flip=false", "embed.flip=false"]
+MEMORY = "memory@train_inter.loss="
 PUBLISHED = Arm("as published", [])
 ARMS: Mapping[str, Mapping[str, Arm]] = {
     "aligned_cues": {
@@ -48,6 +49,17 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
         "mirror_off": Arm("without the mirror images'", MIRROR_OFF),
         "jitter_off": Arm("without gain and offset", ["augment.gain=0.0", "augment.offset=0.0"]),
         "repeats": Arm("small clusters repeat their images", ["train_inter.repeat_images=true"]),
+        "cluster_memory": Arm("the loss of Cluster Contrast", [MEMORY + "cluster_memory"]),
+        "cluster_memory_hard": Arm("the same, by the hardest image", [MEMORY + "cluster_memory_hard"]),
+        "as_before": Arm(
+            "the loss of Cluster Contrast, and small clusters repeat their images",
+            [MEMORY + "cluster_memory", "train_inter.repeat_images=true"],
+        ),
+        "online": Arm(
+            "proxies associated online too (O2CAP)",
+            ["+train_inter.loss.camera_proxies.online=true", "train_inter.loss.camera_proxies.cross_weight=1.0"],
+        ),
+        "temperature_05": Arm("temperature .05", ["train_inter.loss.camera_proxies.temperature=0.05"]),
         "mean_off": Arm("the weights themselves", ["train_inter.ema=null"]),
         "published_rate": Arm("rate .00035", ["train_inter.learning_rate=0.00035"]),
     },
@@ -87,7 +99,7 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
         "adversary_on": Arm("the adversary goes on to the end", ["train_inter.loss.camera_adversary.until_epoch=null"]),
         "adversary_off": Arm("no adversary", ["train_inter.loss.camera_adversary=null"]),
         "softmax_once": Arm("one softmax", ["train_inter.loss.camera_adversary.repeated_softmax=false"]),
-        "weights_off": Arm("clusters count alike", ["memory@train_inter.loss=cluster_memory"]),
+        "weights_off": Arm("clusters count alike", [MEMORY + "cluster_memory"]),
     },
     "iids": {
         "published": PUBLISHED,
