@@ -34,7 +34,7 @@ def check_labels(labels: Int[np.ndarray, "n"], *, parameter: str, distances: Dis
             f"50 % within {middle:.3f}, 90 % within {high:.3f})"
         )
     few = (
-        "; where there are few images of each individual, look at fewer neighbours first: refine.k1=8 and refine.k2=3 "
+        "; where there are few images of each individual, look at no more neighbours than refine.k1=8 and refine.k2=3 "
         "(own_k1 and other_k1 of refine.camera_aware, where it is set), inside cameras cluster.k1=8 and cluster.k2=3"
     )
     raise ValueError(f"clustering: {problem}; move {parameter}{near}{few if n < FEW_IMAGES else ''}")
