@@ -187,7 +187,7 @@ def test_an_index_is_kept_while_it_serves_and_built_anew_where_rows_went(own, cr
     own.remove([0])
     assert (own.manifest.index.kind, own.manifest.index.rows) == ("hnsw", 47)
     exact, found = (own.search(own.vectors[:1], exact=exact)["row"].tolist() for exact in (True, False))
-    assert found[:4] == exact[:4]
+    assert sorted(found[:4]) == sorted(exact[:4])  # three are one picture: rounding orders them
     own.build_index("exact")
     assert own.manifest.index is None and Gallery(own.folder).manifest == own.manifest
     assert not list(own.folder.rglob("index.faiss"))
