@@ -62,6 +62,7 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
         "temperature_05": Arm("temperature .05", ["train_inter.loss.camera_proxies.temperature=0.05"]),
         "mean_off": Arm("the weights themselves", ["train_inter.ema=null"]),
         "published_rate": Arm("rate .00035", ["train_inter.learning_rate=0.00035"]),
+        "threefold_rate": Arm("rate .0015, from random weights", ["train_inter.learning_rate=0.0015"]),
     },
     "cluster_contrast": {
         "published": PUBLISHED,
