@@ -62,7 +62,8 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
         "temperature_05": Arm("temperature .05", ["train_inter.loss.camera_proxies.temperature=0.05"]),
         "mean_off": Arm("the weights themselves", ["train_inter.ema=null"]),
         "published_rate": Arm("rate .00035", ["train_inter.learning_rate=0.00035"]),
-        "threefold_rate": Arm("rate .0015, from random weights", ["train_inter.learning_rate=0.0015"]),
+        "rate_0005": Arm("rate .000508", ["train_inter.learning_rate=0.000508"]),
+        "rate_0015": Arm("rate .0015", ["train_inter.learning_rate=0.0015"]),
     },
     "cluster_contrast": {
         "published": PUBLISHED,

@@ -20,7 +20,7 @@ def main(*, train: Path, features: Path, intra: Path, labels: Path, links: Path,
          source_identities: Path, scratch: Path, inter: Path, curves: Path, metrics: Path) -> None:  # fmt: skip
     """Train across cameras on global labels, clustered and refined anew each epoch."""
     params = load_params("name", "seed", "dataset.camera_labels", "dataset.name", "augment", "cluster", "compute",
-                         "refine", "source.name", "train_inter", "train_intra", "unzip.interpolation")  # fmt: skip
+        "extract.weights", "refine", "source.name", "train_inter", "train_intra", "unzip.interpolation")  # fmt: skip
     split = open_training(train, camera_labels=params["dataset"]["camera_labels"])
     first, local = read_labels(labels, images=split.ids), read_labels(intra / "labels.parquet", images=split.ids)
     images, cameras, people = with_source(split, source_images, source_identities, name=params["source"]["name"])

@@ -12,15 +12,15 @@ from stages import run_in_processes
 
 def main(*, train: Path, features: Path, labels: Path, scratch: Path, intra: Path, curves: Path, metrics: Path) -> None:
     """Train on local labels, made anew each epoch, and keep those of the best epoch; without epochs, keep these."""
-    params = load_params("seed", "dataset.camera_labels", "augment", "cluster", "compute", "train_intra")
+    params = load_params("seed", "dataset.camera_labels", "augment", "cluster", "compute", "extract.weights",
+                         "train_intra")  # fmt: skip
     split = open_training(train, camera_labels=params["dataset"]["camera_labels"])
     first = read_labels(labels, images=split.ids)
     if params["train_intra"]["epochs"] == 0:
         leave_labels(intra, curves, images=split.ids, labels=first)
         write_metrics(metrics, {"models": 0})
         return
-    # torch takes seconds to load, which a recipe without this stage need not wait for
-    from reidlib.embed import embed_together
+    from reidlib.embed import embed_together  # torch takes seconds to load: a recipe without this stage is spared them
     from reidlib.models.embedder import load_embedder
     from reidlib.training.intra import read_inside, train_inside
     from reidlib.training.results import save_training

@@ -45,7 +45,7 @@ class Inside:
 
 
 def read_inside(params: Mapping[str, Any], *, world: World, checkpoints: Checkpoints) -> Inside:
-    """Return how params.yaml says to train inside cameras (seed, augment, cluster, compute and train_intra)."""
+    """Return how params.yaml says to train inside cameras (with the stage's other parameters)."""
     settings, batches, stage = read_plan(params, "train_intra")
     labelling = LocalLabelling(**arguments(params["cluster"], of=LocalLabelling, where="cluster"))
     return Inside(

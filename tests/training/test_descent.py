@@ -182,4 +182,6 @@ def test_a_rate_by_size_is_that_of_the_backbone(of_the_phase):
     assert state.optimiser.param_groups[0]["lr"] == pytest.approx(expected)
     assert state.settings.rate(1) == pytest.approx(expected)
     assert sized.of_size(23_508_032).rate(0) == 0.00035  # a ResNet-50's own
+    unlearnt = settings_of(learning_rate="by_size", from_random=True)
+    assert unlearnt.of_size(23_508_032).rate(0) == pytest.approx(3 * 0.00035)
     assert fixed.of_size(parameters) == fixed
