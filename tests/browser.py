@@ -67,3 +67,15 @@ def resize(chrome: Chrome, width: int, height: int, *, dark: bool = False, print
     scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
     medium = {"media": "print" if printed else "", "features": scheme}
     chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", medium)
+
+
+@contextmanager
+def opened(chrome: Chrome, address: str) -> Iterator[None]:
+    """A served page, opened anew at a desk; at the end nothing but its server was asked and the console is empty."""
+    resize(chrome, 1280, 900)
+    chrome.get("about:blank")
+    console(chrome), requests(chrome)
+    chrome.get(address)
+    yield
+    assert {url for url in requests(chrome) if not url.startswith((address, "about:"))} == set()
+    assert console(chrome) == []

@@ -8,7 +8,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.asked import truth
-from tests.browser import console, requests, resize
+from tests.browser import console, opened, requests, resize
 from tests.serve.conftest import CAMERA, asking_page, serving
 from tests.serve.test_asking import lines
 from tests.serve.test_browser import every, one, until, whole
@@ -22,15 +22,9 @@ def server(asked_about):
 
 @pytest.fixture
 def chrome(browser, server):
-    """The page, opened anew; when a test ends, nothing but the server was asked and the console is empty."""
-    resize(browser, 1280, 900)
-    browser.get("about:blank")
-    console(browser), requests(browser)
-    browser.get(server.address)
-    ready(browser)
-    yield browser
-    assert {url for url in requests(browser) if not url.startswith((server.address, "about:"))} == set()
-    assert console(browser) == []
+    with opened(browser, server.address):
+        ready(browser)
+        yield browser
 
 
 def ready(chrome):

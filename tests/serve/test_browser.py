@@ -11,7 +11,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from reidlib.gallery.pictures import picture_files
 from reidlib.serve import request
-from tests.browser import console, requests, resize
+from tests.browser import console, opened, requests, resize
 
 DROP = """
 const carried = new DataTransfer();
@@ -25,15 +25,9 @@ document.querySelector("main").dispatchEvent(arguments[0] === "paste"
 
 @pytest.fixture
 def chrome(browser, server):
-    """The page, opened anew at a desk; when a test ends, nothing but the server was asked and the console is empty."""
-    resize(browser, 1280, 900)
-    browser.get("about:blank")
-    console(browser), requests(browser)
-    browser.get(server.address)
-    until(browser, "return document.documentElement.dataset.ready === 'true'")
-    yield browser
-    assert {url for url in requests(browser) if not url.startswith((server.address, "about:"))} == set()
-    assert console(browser) == []
+    with opened(browser, server.address):
+        until(browser, "return document.documentElement.dataset.ready === 'true'")
+        yield browser
 
 
 def until(chrome, script):
