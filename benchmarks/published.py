@@ -36,7 +36,7 @@ class Arm(NamedTuple):
     values: list[str]
 
 
-MIRROR_OFF = ["extract.flip=false", "train_inter.label_flip=false", "embed.flip=false"]
+MIRROR = ("extract.flip", "train_inter.label_flip", "embed.flip")
 MEMORY = "memory@train_inter.loss="
 PUBLISHED = Arm("as published", [])
 ARMS: Mapping[str, Mapping[str, Arm]] = {
@@ -46,7 +46,7 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
         "centred": Arm("cameras centred, not whitened", ["refine.camera_alignment=centre"]),
         "unaligned": Arm("cameras not aligned", ["refine.camera_alignment=none"]),
         "camera_blind": Arm("neighbours whatever their camera", ["refine.camera_aware=null"]),
-        "mirror_off": Arm("without the mirror images'", MIRROR_OFF),
+        "mirror_off": Arm("without the mirror images'", [f"{key}=false" for key in MIRROR]),
         "jitter_off": Arm("without gain and offset", ["augment.gain=0.0", "augment.offset=0.0"]),
         "repeats": Arm("small clusters repeat their images", ["train_inter.repeat_images=true"]),
         "cluster_memory": Arm("the loss of Cluster Contrast", [MEMORY + "cluster_memory"]),
@@ -70,7 +70,7 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
         "bilinear": Arm("bilinear resize", ["unzip.interpolation=bilinear"]),
         "gem_fixed": Arm("GeM's exponent fixed at 3", ["model.pooling=gem"]),
         "erase_torchvision": Arm("erased boxes as torchvision's", ["augment.erase_like=torchvision"]),
-        "mirror": Arm("averaged with the mirror images'", [value.replace("false", "true") for value in MIRROR_OFF]),
+        "mirror": Arm("averaged with the mirror images'", [f"{key}=true" for key in MIRROR]),
         "before_neck": Arm("features before the neck", ["model.embedding=before_neck"]),
     },
     "icsr": {
@@ -111,8 +111,7 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
             ["train_inter.alternate.labels=epoch", "train_inter.alternate.renew=false"],
         ),
         "mirror_off": Arm(
-            "without the mirror images'",
-            [*MIRROR_OFF, "train_intra.label_flip=false"],
+            "without the mirror images'", [f"{key}=false" for key in (*MIRROR, "train_intra.label_flip")]
         ),
         "mean_over_images": Arm(
             "the loss inside cameras a mean over images",

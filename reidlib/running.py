@@ -54,7 +54,7 @@ def keep_freed_memory() -> None:
     10 % of a training step on a CPU.
     """
     largest_kept, trim = (-3, 32 << 20), (-1, 1 << 30)  # M_MMAP_THRESHOLD, at its limit, and M_TRIM_THRESHOLD
-    if hasattr(library := ctypes.CDLL(None), "mallopt"):
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
         for parameter, value in (largest_kept, trim):
             library.mallopt(parameter, value)
 
