@@ -2,19 +2,16 @@
 
     python -m benchmarks.published --data ../shared/data --weights FOLDER [--only pku] [--backbones efficientnet_lite0]
         [--recipes icsr calr multi_queue cluster_contrast] [--arms published nodes_all …] [--seeds 1 2 3]
-        [--steps 720] [--table]
+        [--steps 720] [--out FOLDER] [--workers N] [--until SECONDS] [--table]
 
-Sets, weights, steps and measures are those of `benchmarks.real`, which has their names. Each recipe runs as it is
-(unless `benchmarks.real` has run it), and with one thing otherwise at a time (`ARMS`). A line per run is appended to
-benchmarks/results/published.jsonl as it ends; a run that has a line there is not run again. published.md is made from
-both files (`--table` does only this).
+Sets, weights, steps, measures and further options are those of `benchmarks.real`, which tells of them. Each recipe runs
+as it is (unless `benchmarks.real` has run it), and with one thing otherwise at a time (`ARMS`). A line per run is
+appended to benchmarks/results/published.jsonl as it ends; a run that has a line there is not run again. published.md is
+made from both files (`--table` does only this).
 """
 
 import argparse
-import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -23,9 +20,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from benchmarks import real
-from tests.repository import make_repository
 
-RUNS = real.RESULTS / "published.jsonl"
+RUNS, PAGE = "published.jsonl", "published.md"
 KEY = ["set", "backbone", "recipe", "arm", "seed", "steps"]  # what makes a run
 
 
@@ -133,11 +129,10 @@ difference of the final mAP to the recipe as it is, over the seeds that both hav
 stages of ICSR (there is no IBN here), batches of 32."""  # noqa: E501
 
 
-def read_runs() -> list[dict[str, Any]]:
+def read_runs(folder: Path = real.RESULTS) -> list[dict[str, Any]]:
     """Return the last line of every run; what ran as it is may stand in the file of `benchmarks.real` instead."""
-    lines = RUNS.read_text().splitlines() if RUNS.is_file() else []
-    plain = [line | {"arm": "published"} for line in real.read_runs() if line["recipe"] in ARMS]
-    return list({_key(line): line for line in [*plain, *map(json.loads, lines)]}.values())
+    plain = [line | {"arm": "published"} for line in real.read_runs(folder) if line["recipe"] in ARMS]
+    return list({_key(line): line for line in [*plain, *real.read_lines(folder / RUNS)]}.values())
 
 
 def _key(line: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -146,7 +141,7 @@ def _key(line: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def wanted(arguments: argparse.Namespace, *, name: str) -> list[dict[str, Any]]:
     """Return the runs of a set that are wanted and not in the file yet, seed by seed."""
-    there = {_key(line) for line in read_runs()}
+    there = {_key(line) for line in read_runs(arguments.out)}
     jobs = []
     for backbone, seed, recipe in product(arguments.backbones, arguments.seeds, arguments.recipes):
         for arm, (_, values) in ARMS[recipe].items():
@@ -156,26 +151,10 @@ def wanted(arguments: argparse.Namespace, *, name: str) -> list[dict[str, Any]]:
     return jobs
 
 
-def run_set(name: str, jobs: list[dict[str, Any]], *, data: Path, weights: Path) -> None:
-    """Run what is wanted of a set in a repository of its own, appending each result as it comes."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        make_repository(folder, ["dataset=market1501"])
-        (folder / "data/market1501/raw").mkdir(parents=True, exist_ok=True)
-        shutil.copy(data / real.SETS[name]["archive"], folder / "data/market1501/raw")
-        for name_of_weights in {real.BACKBONES[job["backbone"]][1] for job in jobs} - {None}:
-            shutil.copy(weights / str(name_of_weights), folder / "data/weights")
-        for job in jobs:
-            found = real.measure(folder, job)
-            with RUNS.open("a") as file:
-                file.write(json.dumps(found) + "\n")
-            print(*(found[key] for key in KEY), found.get("error", found.get("inter_mAP")), flush=True)
-
-
-def table() -> str:
+def table(folder: Path = real.RESULTS) -> str:
     """The last line of every run as Markdown, with the difference of each arm to its recipe as published."""
     columns = {name: key for name, key in real.COLUMNS.items() if name not in ("share of the way", "minutes")}
-    rows = pd.DataFrame(read_runs()).reindex(columns=[*KEY, *columns.values(), "error"])
+    rows = pd.DataFrame(read_runs(folder)).reindex(columns=[*KEY, *columns.values(), "error"])
     rows[list(real.PERCENT)] *= 100
     lines = ["| set | backbone | steps | recipe | what is otherwise | seeds | " + " | ".join(columns) + " | against |"]
     lines.append("|---" * (7 + len(columns)) + "|")
@@ -208,26 +187,19 @@ def _arms() -> list[tuple[str, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--weights", type=Path, default=Path("data/weights"))
     parser.add_argument("--only", nargs="+", choices=list(real.SETS), default=["pku"])
     parser.add_argument("--backbones", nargs="+", choices=list(real.BACKBONES), default=["efficientnet_lite0"])
     parser.add_argument("--recipes", nargs="+", choices=list(ARMS), default=list(ARMS))
     parser.add_argument("--arms", nargs="+", choices=sorted({arm for _, arm in _arms()}))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--steps", type=int, default=720)
-    parser.add_argument("--table", action="store_true", help="run nothing")
-    arguments = parser.parse_args()
+    arguments = real.options(parser)
+    out = arguments.out
     if not arguments.table:
-        files = {name: file for name, (_, file, _) in real.BACKBONES.items()}
-        arguments.backbones = real.present(arguments.backbones, files, folder=arguments.weights)
-        archives = {name: photographs["archive"] for name, photographs in real.SETS.items()}
-        for name in real.present(arguments.only, archives, folder=arguments.data):
-            if jobs := wanted(arguments, name=name):
-                run_set(name, jobs, data=arguments.data, weights=arguments.weights)
-    if RUNS.is_file():
-        (real.RESULTS / "published.md").write_text(f"{HEAD}\n\n{table()}\n")
-        sys.stdout.write(table() + "\n")
+        jobs = [job for name in arguments.only for job in wanted(arguments, name=name)]
+        for found in real.run_jobs(jobs, arguments):
+            real.append(out / RUNS, found, KEY)
+    if (out / RUNS).is_file():
+        (out / PAGE).write_text(f"{HEAD}\n\n{table(out)}\n")
+        sys.stdout.write(table(out) + "\n")
 
 
 if __name__ == "__main__":

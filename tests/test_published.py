@@ -13,16 +13,16 @@ RUN = {"set": "pku", "backbone": "efficientnet_lite0", "recipe": "icsr", "arm": 
 
 
 @pytest.fixture
-def results(tmp_path, monkeypatch):
+def results(tmp_path):
     """Files of two seeds as published, one with all nodes, and one that failed."""
-    monkeypatch.setattr(published, "RUNS", tmp_path / "published.jsonl")
-    monkeypatch.setattr(real, "RUNS", tmp_path / "real.jsonl")
     as_it_is = {key: value for key, value in RUN.items() if key != "arm"} | {"seed": 2}
     as_it_is |= {"initial_mAP": 10.0, "inter_mAP": 24.0}
-    real.RUNS.write_text(json.dumps(as_it_is) + "\n" + json.dumps(as_it_is | {"recipe": "supervised"}) + "\n")
+    plain = [as_it_is, as_it_is | {"recipe": "supervised"}]
+    (tmp_path / real.RUNS).write_text("".join(json.dumps(line) + "\n" for line in plain))
     lines = [RUN | {"inter_mAP": 20.0}]
     lines += [RUN | {"arm": "nodes_all", "inter_mAP": 21.5}, RUN | {"arm": "dbscan", "error": "error: no cluster"}]
-    published.RUNS.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / published.RUNS).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return tmp_path
 
 
 @pytest.mark.parametrize(("recipe", "arm"), published._arms())
@@ -35,18 +35,16 @@ def test_what_is_otherwise_is_something_and_fits(recipe, arm):
     assert values["extract"]["across"] is None and values["train_inter"]["clusters_per_batch"] == 8
 
 
-@pytest.mark.usefixtures("results")
-def test_runs_of_the_file_are_not_run_again():
-    arguments = Namespace(backbones=["efficientnet_lite0"], recipes=["icsr"], seeds=[1, 2], steps=720)
+def test_runs_of_the_file_are_not_run_again(results):
+    arguments = Namespace(backbones=["efficientnet_lite0"], recipes=["icsr"], seeds=[1, 2], steps=720, out=results)
     arguments.arms = ["published", "nodes_all"]
     jobs = published.wanted(arguments, name="pku")
     assert [(job["arm"], job["seed"]) for job in jobs] == [("nodes_all", 2)]
     assert jobs[0]["values"] == ["refine.nodes=all"]
 
 
-@pytest.mark.usefixtures("results")
-def test_the_table_says_what_a_deviation_costs():
-    lines = published.table().splitlines()
+def test_the_table_says_what_a_deviation_costs(results):
+    lines = published.table(results).splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| pku")]
     assert [row[4] for row in rows] == ["as published", "all information nodes act", "DBSCAN across cameras"]
     place = lines[0].strip("| ").split(" | ").index("final mAP")

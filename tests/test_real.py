@@ -16,13 +16,13 @@ RUN = BOUND | {"recipe": "icsr", "inter_mAP": 20.0}
 
 
 @pytest.fixture
-def results(tmp_path, monkeypatch):
+def results(tmp_path):
     """A file of three runs, one of them run twice, one without its bound, and one that failed."""
-    monkeypatch.setattr(real, "RUNS", tmp_path / "real.jsonl")
     lines = [RUN | {"inter_mAP": 15.0}, BOUND, RUN, RUN | {"seed": 2, "inter_mAP": 24.0}]
     lines.append(RUN | {"seed": 3, "error": "error: no cluster at all"})
     del lines[-1]["inter_mAP"]
-    real.RUNS.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / real.RUNS).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return tmp_path
 
 
 @pytest.mark.parametrize("steps", [8, 12, 120, 720])
@@ -69,19 +69,17 @@ def test_values_of_a_set_fit_the_pipeline(name):
         assert (batch, values["seed"], values["extract"]["weights"]) == (32, 2, "efficientnet_lite0.pth")
 
 
-@pytest.mark.usefixtures("results")
-def test_a_run_that_is_in_the_file_is_not_run_again():
-    arguments = Namespace(backbones=["mobilenetv2"], recipes=["icsr", "iids"], seeds=[1, 3], steps=720)
+def test_a_run_that_is_in_the_file_is_not_run_again(results):
+    arguments = Namespace(backbones=["mobilenetv2"], recipes=["icsr", "iids"], seeds=[1, 3], steps=720, out=results)
     jobs = real.wanted(arguments, name="pku")
     assert [(job["recipe"], job["seed"]) for job in jobs] == [("iids", 1), ("iids", 3)]
 
 
-@pytest.mark.usefixtures("results")
-def test_the_table_holds_the_last_line_of_each_run_its_spread_and_its_way_to_the_bound():
-    rows = [line.split(" | ") for line in real.table().splitlines() if line.startswith("| pku")]
+def test_the_table_holds_the_last_line_of_each_run_its_spread_and_its_way_to_the_bound(results):
+    rows = [line.split(" | ") for line in real.table(results).splitlines() if line.startswith("| pku")]
     cells = {row[3]: dict(zip(real.COLUMNS, row[5:], strict=True)) | {"seeds": row[4]} for row in rows}
     assert cells["icsr"]["seeds"] == "2"
     assert cells["icsr"]["final mAP"] == "22.0 ± 2.8"  # 20 and 24
     assert cells["icsr"]["share of the way"] == "25.0"  # 10 of 40, and one whose bound is not known
     assert cells["supervised"]["share of the way"] == "100.0"
-    assert "- pku, mobilenetv2, icsr, seed 3, 720 steps: error: no cluster at all" in real.table()
+    assert "- pku, mobilenetv2, icsr, seed 3, 720 steps: error: no cluster at all" in real.table(results)
