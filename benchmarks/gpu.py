@@ -106,7 +106,7 @@ def differences(*, n: int) -> Iterator[tuple[str, float]]:
 
 
 def steps(*, quick: bool) -> Iterator[Row]:
-    size, backbone, iterations = (SMALL, "resnet18_half", 3) if quick else (FULL, "resnet50", 50)
+    size, backbone, iterations = (SMALL, "resnet18_half", 3) if quick else (FULL, "resnet50", 20)
     for precision in ("bf16", "fp32"):
         yield step.measure(backbone=backbone, **size, iterations=iterations, precision=precision)
 

@@ -4,10 +4,11 @@
 
 The bare step is forward, backward and optimiser step of the same network on a batch that already lies on the device.
 The plain step is the same with ordinary batch normalisation over the whole batch, which is what a user of timm would
-have: no loop can be faster. The loop is `reidlib.training.loop.train` on random images: sampling, augmentation, the
-scores of a memory and its update come to it. All take turns in one process. The shares are each part's time on its own,
-over the loop's time a step; forward and backward hold the norms' share, and norm_ratio is the norms' time over that of
-ordinary ones, on random features of their shapes.
+have. The loop is `reidlib.training.loop.train` on random images: sampling, augmentation, the scores of a memory and its
+update come to it; on a GPU it plays recorded passes, which the other two do not. All take turns in one process. Shares
+are each part's time on its own: forward (which holds the norms'), backward and optimiser of the bare step's, data and
+memory of the loop's. norm_ratio is the norms' time over that of ordinary ones, on random features of their shapes, one
+call after the other.
 """
 
 import argparse
@@ -149,7 +150,7 @@ def norm_seconds(models: list[Embedder], images: torch.Tensor, *, precision: str
 def loop_seconds(
     model: Embedder, images: np.ndarray, labels: np.ndarray, settings: Settings, *, batch: int, world: World = ALONE
 ) -> float:
-    """Seconds a step of the loop, labelling left out."""
+    """Seconds a step of the last epoch of the loop, labelling left out."""
     labelled = [0.0]
 
     def label(*_: object) -> PseudoLabels:
@@ -199,7 +200,8 @@ def measure(
     images, labels = random_images(height, width)
     fixed = torch.randn(batch, 3, height, width).to(device()).to(memory_format=torch.channels_last)
     model, plain = (network(backbone, last_stride=last_stride, group=group) for group in (GROUP, max(batch, 2)))
-    settings, how = training_settings(iterations=iterations, precision=precision), {"precision": precision}
+    settings = training_settings(epochs=2, iterations=iterations, precision=precision)  # the first records the passes
+    how = {"precision": precision}
     taken = np.empty((repeats + 1, 3))
     for turn in range(repeats + 1):  # the first warms up
         taken[turn] = (
@@ -207,17 +209,20 @@ def measure(
             bare_seconds(model, fixed, iterations=iterations, **how),
             loop_seconds(model, images, labels, settings, batch=batch),
         )
-    rates, whole = batch / np.median(taken[1:], axis=0), float(np.median(taken[1:, 2]))
+    rates = batch / np.median(taken[1:], axis=0)
+    _, whole, of_loop = np.median(taken[1:], axis=0)
     norms = norm_seconds([model, plain], fixed, **how)
     parts = phase_seconds(model, fixed, iterations=iterations, **how) | {"norm": norms[0]}
-    parts |= part_seconds(model, images, labels, settings, batch=batch)
+    shares = {name: seconds / whole for name, seconds in parts.items()}
+    beside = part_seconds(model, images, labels, settings, batch=batch)
+    shares |= {name: seconds / of_loop for name, seconds in beside.items()}
     return {
         "backbone": backbone, "size": f"{height}x{width}", "batch": batch, "precision": precision,
         **dict(zip(("plain_images_per_second", "bare_images_per_second", "loop_images_per_second"), rates.tolist(),
                    strict=True)),
         "ratio": float(np.median(taken[1:, 1] / taken[1:, 2])),
         "ratio_to_plain": float(np.median(taken[1:, 0] / taken[1:, 2])), "norm_ratio": norms[0] / norms[1],
-        **{f"{name}_share": seconds / whole for name, seconds in parts.items()},
+        **{f"{name}_share": float(share) for name, share in shares.items()},
     }  # fmt: skip
 
 

@@ -86,7 +86,19 @@ def warm_images() -> None:
     paint(canvas, parts, materials, folds, light, 0.0)
 
 
-PARTS = (warm_labels, warm_neighbours, warm_images)
+def warm_norms() -> None:
+    """Call the kernels of a GPU, where there is one."""
+    import torch
+
+    from reidlib.models.norm_in_groups import normalise_groups
+
+    for precision in (torch.float32, torch.bfloat16) if torch.cuda.is_available() else ():
+        features = torch.ones((4, 16), dtype=precision, device="cuda", requires_grad=True)
+        weight, bias = torch.ones((2, 16), device="cuda")
+        torch.autograd.backward(normalise_groups(features, weight, bias, group=2, eps=1e-5).normalised.sum())
+
+
+PARTS = (warm_labels, warm_neighbours, warm_images, warm_norms)
 
 
 def _embeddings() -> np.ndarray:

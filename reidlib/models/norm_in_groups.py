@@ -1,9 +1,11 @@
 """Batch normalisation of every group of a batch: each is read where it lies and written to its place in the result.
 
 Own code, since the obvious way, splitting the batch and joining what `functional.batch_norm` makes of the parts, reads
-and writes the whole result a second time on the way forth and the whole gradient on the way back.
+and writes the whole result a second time on the way forth and the whole gradient on the way back. On a GPU the kernels
+are our own too (`reidlib.models.norm_kernels`), on a CPU torch's.
 """
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -51,7 +53,68 @@ def normalise_groups(
     dense = [torch.contiguous_format, *[torch.channels_last] * (features.dim() == 4)]
     if not any(features.is_contiguous(memory_format=order) for order in dense):
         features = features.contiguous()  # to results in any other order the kernels write wrong numbers
-    return InGroups(*_NormaliseGroups.apply(features, weight, bias, group, eps))
+    rows_of_channels = features.dim() in (2, 4) and features.is_contiguous(memory_format=dense[-1])
+    small = features.dtype.itemsize <= weight.dtype.itemsize == 4
+    ours = features.is_cuda and rows_of_channels and small and kernels_agree(features.device)
+    return InGroups(*(_NormaliseByKernels if ours else _NormaliseGroups).apply(features, weight, bias, group, eps))
+
+
+@cache
+def kernels_agree(device: torch.device) -> bool:
+    """Return whether the kernels of our own run on a device and give there what torch's give, on a small batch.
+
+    They are compiled where they run, by Triton and a C compiler, neither of which is everywhere. Where they cannot be
+    used, torch's do the work, slower, and that is said; it is asked once in a process.
+    """
+    values = torch.arange(8 * 32 * 6, dtype=torch.float32, device=device)
+    features = values.sin().view(8, 3, 2, 32).permute(0, 3, 1, 2)
+    weight, bias, upstream = values[:32] + 1, values[:32], features.cos()
+    found = []
+    try:
+        for function in (_NormaliseGroups, _NormaliseByKernels):
+            given = [each.clone().requires_grad_() for each in (features, weight, bias)]
+            with torch.enable_grad():
+                normalised, *statistics = function.apply(*given, 4, 1e-5)
+            found.append([normalised, *statistics, *torch.autograd.grad(normalised, given, upstream)])
+    except Exception as error:  # whatever a compiler or a driver raises
+        why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    else:
+        if all(torch.allclose(one, other, rtol=1e-3, atol=1e-3) for one, other in zip(*found, strict=True)):
+            return True
+        why = "they give other numbers"
+    print(f"batch norm in groups goes without kernels of our own, slower: {why}", flush=True)
+    return False
+
+
+class _NormaliseByKernels(torch.autograd.Function):
+    """Kernels of our own, for a GPU."""
+
+    @staticmethod
+    def forward(
+        context: Any, features: Tensor, weight: Tensor, bias: Tensor, group: int, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the normalised groups, their means and unbiased variances."""
+        from reidlib.models import norm_kernels  # where there is a GPU
+
+        normalised, moments = norm_kernels.normalise(features, weight, bias, group=group, eps=eps)
+        context.save_for_backward(features, moments, weight)
+        context.group = group
+        means, variances, _ = moments.unbind(1)
+        context.mark_non_differentiable(means, variances)
+        return normalised, means, variances
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of features, weight and bias."""
+        from reidlib.models import norm_kernels
+
+        features, *others = context.saved_tensors
+        like = torch.channels_last if features.dim() == 4 else torch.contiguous_format
+        laid_out = gradient.contiguous(memory_format=like)
+        found = norm_kernels.gradients(laid_out, features, *others, group=context.group)
+        wanted = zip(found, context.needs_input_grad[:3], strict=True)
+        return *(value if want else None for value, want in wanted), None, None
 
 
 class _NormaliseGroups(torch.autograd.Function):

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Integer, UInt8
-from torch import nn
 
 from reidlib.batches.residence import Images, batches, place, residence
 from reidlib.batches.sampling import batches_of_a_pass, pk_batches
 from reidlib.embed import embed
 from reidlib.losses.term import Batch, EpochStart
-from reidlib.models.embedder import Embedder
+from reidlib.models.embedder import Embedder, Features
 from reidlib.models.grouped_norm import regroup
 from reidlib.progress import progress
 from reidlib.training.checkpoint import Checkpoints, Interrupted, stop_requests
 from reidlib.training.distributed import ALONE, World
 from reidlib.training.history import History
 from reidlib.training.plan import Phase, Settings
+from reidlib.training.recorded import Recorded
 from reidlib.training.state import State
 from reidlib.training.views import Drawn, forward
 
@@ -69,7 +69,7 @@ def train(
     model.to(device).to(memory_format=torch.channels_last)
     state = State(model, phases, settings, world, teacher)
     state.resume(checkpoints)
-    network = world.replicate(model)
+    network = Recorded(world.replicate(model))
     source = place(images, residence(images, device=device, memory_gib=compute.device_memory_gib), device=device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []), stop_requests() as stop, checkpoints:
         while state.epoch < settings.epochs:
@@ -80,6 +80,7 @@ def train(
             seen, labelled = 0, perf_counter()
             model.train()
             state.freeze()
+            network.begin_epoch(state, resident=isinstance(source, torch.Tensor))
             for drawn in draw_batches(state, source, cameras):
                 step(state, network, drawn)
                 state.iteration += 1
@@ -159,7 +160,7 @@ def draw_batches(state: State, source: Images, cameras: Integer[np.ndarray, "n"]
     )
 
 
-def step(state: State, network: nn.Module, drawn: Drawn) -> None:
+def step(state: State, network: Callable[..., Features], drawn: Drawn) -> None:
     """Take one batch, of which this process embeds its part; nothing here waits for the device."""
     generator = np.random.default_rng((state.settings.seed, state.epoch, state.iteration + 1))
     torch.manual_seed(int(generator.integers(2**62)) + state.world.rank)

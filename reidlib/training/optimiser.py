@@ -47,9 +47,13 @@ def advance_mean(average: Mapping[str, Tensor], model: nn.Module, *, keep: float
         steps: that were taken before the last one.
     """
     keep = min(keep, (1 + steps) / (3 + steps))
-    for name, value in model.state_dict().items():
-        mean = average[name]
-        mean.lerp_(value, 1 - keep) if mean.is_floating_point() else mean.copy_(value)
+    now = model.state_dict()
+    floats = [name for name, mean in average.items() if mean.is_floating_point()]
+    torch._foreach_lerp_(
+        [average[name] for name in floats], [now[name] for name in floats], 1 - keep
+    )  # of hundreds, at once
+    for name in average.keys() - floats:
+        average[name].copy_(now[name])
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, saved: dict[str, Any]) -> None:

@@ -1,11 +1,11 @@
 """A batch that was drawn, and its views: augmented, and from the second on in other cameras' style."""
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 
 from reidlib.batches.augment import apply, draw
 from reidlib.batches.residence import Images, on_device
@@ -24,7 +24,9 @@ class Drawn(NamedTuple):
     own_rows: np.ndarray  # where in it
 
 
-def forward(state: State, network: nn.Module, drawn: Drawn, view: int, generator: np.random.Generator) -> Features:
+def forward(
+    state: State, network: Callable[..., Features], drawn: Drawn, view: int, generator: np.random.Generator
+) -> Features:
     """Return the features of one view of the whole batch: augmented, and from the second on in other cameras' style."""
     world, architecture = state.world, state.model.architecture
     augmentation = replace(state.settings.augmentation, mean=architecture.mean, std=architecture.std)
@@ -41,7 +43,7 @@ def forward(state: State, network: nn.Module, drawn: Drawn, view: int, generator
         None if given is None else on_device(images, given[part]) for given in _styles(state, drawn, view, generator)
     )
     with torch.autocast(world.device.type, torch.bfloat16, enabled=state.precision == "bf16"):
-        features: Features = network(images, *styles)
+        features = network(images, *styles)
     return world.gather(features)
 
 

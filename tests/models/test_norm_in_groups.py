@@ -52,7 +52,7 @@ def test_a_gpu_agrees(dtype, memory_format):
     given[0] = given[0].contiguous(memory_format=memory_format)
     results = []
     for where in ("cpu", "cuda"):
-        own = [each.to(where).requires_grad_() for each in given]
+        own = [each.detach().to(where).requires_grad_() for each in given]
         found = normalise_groups(*own, group=4, eps=1e-5)
         found.normalised.float().pow(3).mean().backward()
         results.append([each.detach().float().cpu() for each in (*found, *(value.grad for value in own))])
