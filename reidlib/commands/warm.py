@@ -6,6 +6,7 @@ little data, by the functions that the pipeline calls.
 """
 
 import gc
+import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -98,7 +99,7 @@ def warm_norms() -> None:
         torch.autograd.backward(normalise_groups(features, weight, bias, group=2, eps=1e-5).normalised.sum())
 
 
-PARTS = (warm_labels, warm_neighbours, warm_images, warm_norms)
+PARTS = (warm_neighbours, warm_labels, warm_images, warm_norms)  # the longest first
 
 
 def _embeddings() -> np.ndarray:
@@ -107,10 +108,11 @@ def _embeddings() -> np.ndarray:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Compile, in two processes (a process compiles one kernel at a time), and say how long it took."""
+    """Compile, in several processes (each compiles one kernel at a time), and say how long it took."""
     command_parser("warm", HELP, EXAMPLE).parse_args(arguments)
     began = perf_counter()
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=gc.disable) as pool:  # all is kept
+    processes = min(len(PARTS), os.cpu_count() or 1)
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=gc.disable) as pool:  # all is kept
         for done in [pool.submit(part) for part in PARTS]:
             done.result()
     print(f"all kernels are compiled ({perf_counter() - began:.0f} s)")
