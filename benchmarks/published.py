@@ -124,15 +124,16 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
 }
 HEAD = """The default and the published systems' recipes on photographs (`python -m benchmarks.published`), with one thing otherwise at a time.
 Sets, weights, steps and measures are those of [real.md](real.md); made from the last line of published.jsonl, or else of real.jsonl,
-for each run. mAP, Rank-1 and shares in percent, ± the standard deviation over seeds where there are several; "against" is the mean
-difference of the final mAP to the recipe as it is, over the seeds that both have, ± its standard deviation. One backbone for both
+for each run. mAP, Rank-1 and shares in percent, ± the standard deviation over runs where there are several; "against" is the mean
+difference of the final mAP to the recipe as it is, over the seeds that both have on one device, ± its standard deviation. One backbone for both
 stages of ICSR (there is no IBN here), batches of 32."""  # noqa: E501
 
 
 def read_runs(folder: Path = real.RESULTS) -> list[dict[str, Any]]:
-    """Return the last line of every run; what ran as it is may stand in the file of `benchmarks.real` instead."""
+    """Return the last line of every run on a device; what ran as it is may stand in the file of `benchmarks.real`."""
     plain = [line | {"arm": "published"} for line in real.read_runs(folder) if line["recipe"] in ARMS]
-    return list({_key(line): line for line in [*plain, *real.read_lines(folder / RUNS)]}.values())
+    lines = [{"device": "cpu"} | line for line in [*plain, *real.read_lines(folder / RUNS)]]
+    return list({real.key_on_device(line, KEY): line for line in lines}.values())
 
 
 def _key(line: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -154,12 +155,12 @@ def wanted(arguments: argparse.Namespace, *, name: str) -> list[dict[str, Any]]:
 def table(folder: Path = real.RESULTS) -> str:
     """The last line of every run as Markdown, with the difference of each arm to its recipe as published."""
     columns = {name: key for name, key in real.COLUMNS.items() if name not in ("share of the way", "minutes")}
-    rows = pd.DataFrame(read_runs(folder)).reindex(columns=[*KEY, *columns.values(), "error"])
+    rows = pd.DataFrame(read_runs(folder)).reindex(columns=[*KEY, "device", *columns.values(), "error"])
     rows[list(real.PERCENT)] *= 100
-    lines = ["| set | backbone | steps | recipe | what is otherwise | seeds | " + " | ".join(columns) + " | against |"]
+    lines = ["| set | backbone | steps | recipe | what is otherwise | runs | " + " | ".join(columns) + " | against |"]
     lines.append("|---" * (7 + len(columns)) + "|")
     place = {(recipe, arm): number for number, (recipe, arm) in enumerate(_arms())}
-    of_run = ["set", "backbone", "steps", "recipe", "seed"]
+    of_run = ["set", "backbone", "steps", "recipe", "seed", "device"]
     plain = rows[rows["arm"] == "published"].set_index(of_run)["inter_mAP"]
     groups = rows.groupby(["set", "backbone", "steps", "recipe", "arm"], sort=False)
     for group, runs in sorted(groups, key=lambda pair: (pair[0][:3], place[pair[0][3:]])):

@@ -116,8 +116,8 @@ BACKBONES: Mapping[str, tuple[str, str | None, Mapping[str, Any]]] = {
 HEAD = """Photographs (`python -m benchmarks.real`): every run sees `steps` batches of 32 images of 128 x 64 pixels, recipes of two
 stages as many as those of one; the weights are ImageNet's, of random ones for resnet18. The last epoch is measured. Made from the
 last line of real.jsonl for each run. mAP, Rank-1, outliers and clusters that span cameras (of the last epoch's labels) in
-percent, ± the standard deviation over seeds where there are several. The share of the way is
-(final - initial mAP) / (supervised - initial mAP) of the same seed and steps. One thread each beside other work, so
+percent, ± the standard deviation over runs where there are several: seeds, and the same seed on another device, which rounds
+otherwise. The share of the way is (final - initial mAP) / (supervised - initial mAP) of the same seed, steps and device. One thread each beside other work, so
 minutes (of a `dvc repro evaluate`; without DVC of all stages until there) tell little.
 
 The pictures are not part of this project, and neither are the weights; nothing but figures of them is kept here.
@@ -279,17 +279,22 @@ def append(file: Path, line: Mapping[str, Any], key: Sequence[str]) -> None:
 
 
 def read_runs(folder: Path = RESULTS) -> list[dict[str, Any]]:
-    """Return the last line of every run, with its share of the way to the bound as it is known by now."""
-    runs = {_key(line): line for line in read_lines(folder / RUNS)}
+    """Return the last line of every run on a device, with its share of the way to the bound as it is known by now."""
+    runs = {key_on_device(line, KEY): line for line in read_lines(folder / RUNS)}
     return [line | {"share_of_way": share_of_way(line, runs)} for line in runs.values()]
 
 
 def share_of_way(line: Mapping[str, Any], runs: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> float | None:
     """Return how far a run has come from its initial mAP (0) to that of `supervised` (100); None if not known."""
-    bound = runs.get(_key({**line, "recipe": "supervised"}), {}).get("inter_mAP")
+    bound = runs.get(key_on_device({**line, "recipe": "supervised"}, KEY), {}).get("inter_mAP")
     if bound is None or "inter_mAP" not in line:
         return None
     return float(round(100 * (line["inter_mAP"] - line["initial_mAP"]) / (bound - line["initial_mAP"]), 1))
+
+
+def key_on_device(line: Mapping[str, Any], key: Sequence[str]) -> tuple[Any, ...]:
+    """Return what tells a line from others: its run and the device, which rounds as it does."""
+    return *(line[name] for name in key), line.get("device", "cpu")
 
 
 def _key(line: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -349,13 +354,13 @@ def fill(folder: Path, name: str, backbones: Iterable[str], *, data: Path, weigh
 
 
 def table(folder: Path = RESULTS) -> str:
-    """The last line of every run as Markdown: means over seeds, and standard deviations where there are several."""
+    """The last line of every run as Markdown: means over runs, and standard deviations where there are several."""
     rows = pd.DataFrame(read_runs(folder)).reindex(columns=[*KEY, *COLUMNS.values(), "error"])
     rows[list(PERCENT)] *= 100
     order = {name: place for place, name in enumerate([*SETS, *BACKBONES, *RECIPES])}
     rows = rows.sort_values(KEY, key=lambda column: column.map(lambda value: order.get(value, value)))
     lines = [
-        "| set | backbone | steps | recipe | seeds | " + " | ".join(COLUMNS) + " |",
+        "| set | backbone | steps | recipe | runs | " + " | ".join(COLUMNS) + " |",
         "|---" * (5 + len(COLUMNS)) + "|",
     ]
     failures = []
@@ -407,7 +412,7 @@ def main() -> None:
         for recipe in arguments.recipes:
             schedule(arguments.steps, compose_values([f"recipe={recipe}"]))  # refuses what cannot be shared, at once
         for found in run_jobs([job for name in arguments.only for job in wanted(arguments, name=name)], arguments):
-            runs = {_key(line): line for line in [*read_runs(out), found]}
+            runs = {key_on_device(line, KEY): line for line in [*read_runs(out), found]}
             append(out / RUNS, found | {"share_of_way": share_of_way(found, runs)}, KEY)
     if (out / RUNS).is_file():
         (out / PAGE).write_text(f"{HEAD}\n\n{table(out)}\n")
