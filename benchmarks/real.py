@@ -322,7 +322,8 @@ def run_jobs(jobs: Sequence[Mapping[str, Any]], arguments: argparse.Namespace) -
     where = {"data": arguments.data, "weights": arguments.weights}
     if arguments.workers:
         alone = partial(measure_alone, **where)
-        yield from run_all(jobs, measure=alone, workers=arguments.workers, seconds=arguments.until)
+        for found in run_all(jobs, measure=alone, workers=arguments.workers, seconds=arguments.until):
+            yield found if "device" in found else found | {"device": _device()}
         return
     began = perf_counter()
     for name, of_set in groupby(jobs, key=lambda job: str(job["set"])):
@@ -388,7 +389,7 @@ def options(parser: argparse.ArgumentParser) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=RESULTS, help="where lines are read and written, and the table")
     parser.add_argument("--workers", type=int, default=0, help="without DVC, in so many processes; 0: by DVC")
     parser.add_argument(
-        "--until", type=float, help="begin no run after so many seconds, and wait a minute for the last"
+        "--until", type=float, help="begin no run after so many seconds; without DVC wait a minute for the last"
     )
     parser.add_argument("--table", action="store_true", help="run nothing")
     arguments = parser.parse_args()

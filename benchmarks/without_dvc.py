@@ -1,7 +1,7 @@
 """The pipeline where there is neither DVC nor Git, several runs side by side: what `benchmarks.real --workers` calls.
 
-A process imports the libraries once and then takes one run after the other; nothing of an earlier run is kept, so every
-run begins with `unzip`. Kernels should be there before (`python -m reidlib warm`), or every process compiles them.
+A process imports the libraries once and then takes one run after the other, each of which begins with `unzip`: what an
+earlier one made is removed. Kernels should be there before (`python -m reidlib warm`), or every process compiles them.
 """
 
 import os
@@ -9,7 +9,6 @@ import re
 import shlex
 import shutil
 import sys
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir
@@ -90,18 +89,19 @@ def _value(values: Any, key: str) -> Any:
 
 
 def run_pipeline(folder: Path, overrides: Sequence[str]) -> str:
-    """Compose params.yaml in `folder` and run the stages there; return "", or what is said of a failure."""
+    """Compose params.yaml in `folder` and run the stages there; return "", or what is said of a failure.
+
+    An unexpected error is raised: it ends the process, which a failed GPU would leave of no use.
+    """
     shutil.copy(ROOT / "dvc.yaml", folder)
     try:
         with chdir(folder):
             compose.main(overrides)
         run_stages(folder)
     except SystemExit as error:
-        return str(error)
+        return error.code if isinstance(error.code, str) else f"error: exit code {error.code}"
     except (ValueError, OSError) as error:
         return f"error: {error}"
-    except Exception:  # ours to mend, and told; the next run may do
-        return traceback.format_exc()
     return ""
 
 
@@ -118,9 +118,9 @@ def run_all(
 ) -> Iterator[dict[str, Any]]:
     """Measure jobs in so many processes of one thread each, taken in their order; yield each result as it ends.
 
-    Of a process that dies the end of its log is the error, and another takes its place. No job begins after so many
-    `seconds`; those that have not ended `GRACE` later are lost. Whatever ends this process ends the others, at the
-    latest after their run.
+    Of a process that dies the last line of its log is the error, and another takes its place. No job begins after so
+    many `seconds`; those that have not ended `GRACE` later are lost. Whatever ends this process ends the others, at
+    the latest after their run.
 
     Args:
         jobs: what `measure` takes.
@@ -137,9 +137,13 @@ def run_all(
             idle += [_start(Path(scratch) / str(number), measure) for number in range(min(workers, len(jobs)))]
             while True:
                 while idle and left and (seconds is None or monotonic() - began < seconds):
-                    worker, job = idle.pop(0), left.popleft()
-                    busy[worker.connection] = worker, job
-                    worker.connection.send(job)
+                    worker = idle.pop(0)
+                    try:
+                        worker.connection.send(left[0])
+                    except OSError:  # it has died since its last job
+                        idle.append(_start(worker.folder, measure))
+                    else:
+                        busy[worker.connection] = worker, left.popleft()
                 timeout = None if seconds is None else max(0.0, began + seconds + GRACE - monotonic())
                 ready = wait(list(busy), timeout) if busy else []  # without any it would wait for ever
                 if not ready:  # no job is left, or no time
@@ -172,7 +176,7 @@ def _received(worker: Worker, job: Job) -> dict[str, Any]:
         return dict(worker.connection.recv())
     except (EOFError, ConnectionResetError):
         worker.process.join()
-        end = (worker.folder / LOG).read_text(errors="replace")[-1500:]
+        end = (worker.folder / LOG).read_text(errors="replace").strip().rpartition("\n")[2]
         return {**job, "error": f"error: the process ended ({worker.process.exitcode}): {end}"}
 
 

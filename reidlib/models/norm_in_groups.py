@@ -64,26 +64,29 @@ def kernels_agree(device: torch.device) -> bool:
     """Return whether the kernels of our own run on a device and give there what torch's give, on a small batch.
 
     They are compiled where they run, by Triton and a C compiler, neither of which is everywhere. Where they cannot be
-    used, torch's do the work, slower, and that is said; it is asked once in a process.
+    used, torch's do the work, slower, and that is said; it is asked once of a device.
     """
     values = torch.arange(8 * 32 * 6, dtype=torch.float32, device=device)
-    features = values.sin().view(8, 3, 2, 32).permute(0, 3, 1, 2)
-    weight, bias, upstream = values[:32] + 1, values[:32], features.cos()
-    found = []
+    weight, bias = values[:32] + 1, values[:32]
     try:
-        for function in (_NormaliseGroups, _NormaliseByKernels):
-            given = [each.clone().requires_grad_() for each in (features, weight, bias)]
-            with torch.enable_grad():
-                normalised, *statistics = function.apply(*given, 4, 1e-5)
-            found.append([normalised, *statistics, *torch.autograd.grad(normalised, given, upstream)])
+        for precision, close in ((torch.float32, 1e-3), (torch.bfloat16, 5e-2)):
+            features = values.sin().to(precision).view(8, 3, 2, 32).permute(0, 3, 1, 2)
+            found = []
+            for function in (_NormaliseGroups, _NormaliseByKernels):
+                given = [each.clone().requires_grad_() for each in (features, weight, bias)]
+                with torch.enable_grad():
+                    normalised, *statistics = function.apply(*given, 4, 1e-5)
+                gradients = torch.autograd.grad(normalised, given, features.cos())
+                found.append([each.float() for each in (normalised, *statistics, *gradients)])
+            if not all(torch.allclose(one, other, rtol=close, atol=close) for one, other in zip(*found, strict=True)):
+                raise ArithmeticError("they give other numbers than torch's")
     except Exception as error:  # whatever a compiler or a driver raises
-        why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    else:
-        if all(torch.allclose(one, other, rtol=1e-3, atol=1e-3) for one, other in zip(*found, strict=True)):
-            return True
-        why = "they give other numbers"
-    print(f"batch norm in groups goes without kernels of our own, slower: {why}", flush=True)
-    return False
+        why = str(error).partition("\n")[0]
+        print(
+            f"batch norm in groups goes without kernels of our own, slower: {type(error).__name__}: {why}", flush=True
+        )
+        return False
+    return True
 
 
 class _NormaliseByKernels(torch.autograd.Function):

@@ -92,6 +92,7 @@ def train(
                 left = (settings.epochs - state.epoch) * (perf_counter() - start)
                 speed = seen / (perf_counter() - labelled)
                 print(_line(curve, of=settings.epochs, images_per_second=speed, seconds_left=left), flush=True)
+    network.forget()
     if state.average:
         model.load_state_dict(state.average)
     model.eval()

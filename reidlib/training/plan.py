@@ -34,12 +34,14 @@ class Compute:
         precision: of the network's forward and backward pass; "auto" takes the one that is faster here.
         log_every: iterations between two looks at the losses, at each of which the device is waited for.
         device_memory_gib: how much of a GPU's memory the images may take.
+        record: whether a GPU records the network's passes and plays them back (`reidlib.training.recorded`).
         checkpoint_minutes: between two checkpoints inside an epoch.
     """
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     log_every: Count = 50
     device_memory_gib: NotNegative = 16.0
+    record: bool = True
     checkpoint_minutes: Positive = 10.0
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from reidlib.models.norm_in_groups import normalise_groups
+from reidlib.models.norm_in_groups import kernels_agree, normalise_groups
 
 FORMATS = [torch.contiguous_format, torch.channels_last]
 
@@ -50,6 +50,7 @@ def test_equals_one_group_after_the_other_to_the_bit(dtype, memory_format):
 def test_a_gpu_agrees(dtype, memory_format):
     given = [each.detach() for each in drawn(12, 5, 6, 3, dtype=dtype)]
     given[0] = given[0].contiguous(memory_format=memory_format)
+    assert kernels_agree(torch.device("cuda", 0))
     results = []
     for where in ("cpu", "cuda"):
         own = [each.detach().to(where).requires_grad_() for each in given]

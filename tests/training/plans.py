@@ -31,7 +31,7 @@ def settings_of(**changes: Any) -> Settings:
         "clip_norm": None, "label_flip": False, "augmentation": Augmentation(pad=2), "seed": 3,
     }  # fmt: skip
     computing = {"precision": "fp32", "log_every": 2}
-    for name in ("precision", "log_every", "device_memory_gib"):
+    for name in ("precision", "log_every", "device_memory_gib", "record"):
         if name in changes:
             computing[name] = changes.pop(name)
     return Settings(**values | {"compute": Compute(**computing)} | changes)
