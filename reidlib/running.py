@@ -23,9 +23,10 @@ NO_MEMORY = (
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")  # torch and faiss: OpenMP
 UNSET = tuple(name for name in POOLS if name not in os.environ)
-PATIENCE = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_THREAD_TIMEOUT": "16"}
-"""Idle threads sleep at once (OpenBLAS's after 2^16 clocks) instead of spinning, which on a machine with other work
-makes training several times slower."""
+PATIENCE = {"GOMP_SPINCOUNT": "20000", "OPENBLAS_THREAD_TIMEOUT": "16"}
+"""Idle threads spin for a moment, then sleep (GNU's OpenMP after a millisecond or less, OpenBLAS after 2^16 clocks).
+Asleep at once, they wake too late for a small network's layers, which two threads then train hardly faster than one;
+spinning for long, they slow every other process (`benchmarks.together`)."""
 
 
 def set_threads(processes: int = 1) -> None:
@@ -43,8 +44,8 @@ def set_threads(processes: int = 1) -> None:
     share = max(1, min(cores, int(quota) // int(period) if quota.isdigit() else cores) // processes)
     if given or share < cores:
         os.environ.update(dict.fromkeys(POOLS if given else UNSET, given or str(share)))
-    for name, value in PATIENCE.items():
-        os.environ.setdefault(name, value)
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.update(PATIENCE | os.environ)
 
 
 def keep_freed_memory() -> None:

@@ -100,14 +100,14 @@ def test_threads_are_those_of_the_process(machine, given, processes, expected):
     told = machine(**given)
     running.set_threads(processes)
     assert told() == {expected}
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert os.environ["GOMP_SPINCOUNT"] == "20000"
 
 
 def test_threads_that_are_set_already_stay(machine):
     told = machine(quota="200000 100000", unset=running.POOLS[1:], OMP_NUM_THREADS="5", OMP_WAIT_POLICY="ACTIVE")
     running.set_threads()
     assert told() == {"5", "2"}
-    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE" and "GOMP_SPINCOUNT" not in os.environ
 
 
 def test_a_number_of_threads_that_is_none_is_refused(machine):
