@@ -17,6 +17,7 @@ from reidlib.embed import embed
 from reidlib.losses.term import Batch, EpochStart
 from reidlib.models.embedder import Embedder, Features
 from reidlib.models.grouped_norm import regroup
+from reidlib.neighbours.blocks import end_threads
 from reidlib.progress import progress
 from reidlib.training.checkpoint import Checkpoints, Interrupted, stop_requests
 from reidlib.training.distributed import ALONE, World
@@ -129,6 +130,7 @@ def label_images(state: State, images: Images, cameras: Integer[np.ndarray, "n"]
     threads = torch.get_num_threads()
     state.labels = state.phase.label(state.epoch, embeddings, world, state.history.labels)
     state.warn()
+    end_threads()
     torch.set_num_threads(threads)  # numba's first parallel kernel moves OpenMP's number, torch's with it
     torch.manual_seed(int(np.random.default_rng((settings.seed, state.epoch)).integers(2**62)))
     state.loss.begin(

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from reidlib.neighbours.blocks import row_blocks, run_blocks
+from reidlib.neighbours.blocks import end_threads, row_blocks, run_blocks
 
 
 @pytest.mark.parametrize(("rows", "size"), [(0, 5), (1, 5), (10, 5), (11, 5), (1000, None)])
@@ -28,6 +28,14 @@ def test_threads_are_kept():
     before = threading.active_count()
     list(run_blocks(lambda *_: None, row_blocks(30, size=1)))
     assert threading.active_count() == before
+
+
+def test_threads_end_when_asked_and_start_again():
+    for _ in range(2):
+        assert total(30) == 30
+        started = threading.active_count()
+        end_threads()
+        assert threading.active_count() < started
 
 
 def total(rows):
