@@ -4,8 +4,8 @@
 
 Each worker has a repository of its own (a copy of today's sources), one thread of the processors, and takes one
 experiment after the other. A line per experiment is appended to benchmarks/results/recipes.jsonl as it ends; recipes.md
-(means and standard deviations over seeds) and the charts of the sweeps are made from that file (`--table` alone does
-only this).
+(means and standard deviations over seeds) and, with `--sweeps`, their chart are made from that file (`--table` alone
+runs nothing).
 """
 
 import argparse
@@ -32,11 +32,10 @@ RESULTS = Path(__file__).parent / "results"
 RECIPES = sorted(path.stem for path in (Path(__file__).parent.parent / "conf/recipe").glob("*.yaml"))
 RECIPES.remove("assisted_cues")  # which wants a person's answers: benchmarks.assisted
 SEVERAL = ("icsr", "cluster_contrast", "multi_queue", "iids", "gam")  # these with three seeds, the others with one
-HEAD = """Every recipe on the synthetic set (`python -m benchmarks.recipes`): demo-sized, a small network from random weights;
-the last line of recipes.jsonl for each recipe and seed, with its date and load. mAP, Rank-1, mINP and label F (pairwise)
-in percent, ± the standard deviation over seeds where there are several. Two experiments at a time, one thread each, on
-2 cores of an AMD EPYC, often beside other work: minutes (of a whole `dvc exp run`) and images/s (the median epoch) tell
-little of one recipe against another; runs that were paused have none."""  # noqa: E501
+HEAD = """Every recipe on the synthetic set (`python -m benchmarks.recipes`): demo-sized, a small network from random
+weights; the last line of recipes.jsonl for each recipe and seed, with its date and load. mAP, Rank-1, mINP and label F
+(pairwise) in percent, ± the standard deviation over seeds where there are several. One thread each, often beside other
+work, so that minutes (of a `dvc exp run evaluate`) and images/s (the median epoch) compare recipes badly."""
 QUEUE = "train_inter.loss.queue_memory"
 SWEEPS = {  # recipe, and what is set for each value; nothing where it is the recipe's own
     "length": ("multi_queue", {n: [] if n == 16 else [f"{QUEUE}.length={n}"] for n in (2, 4, 8, 16, 32)}),
@@ -81,7 +80,7 @@ def experiment(folder: Path, job: dict) -> dict:
     settings = [word for override in [*job["overrides"], f"seed={job['seed']}"] for word in ("-S", override)]
     began = perf_counter()
     done = subprocess.run(
-        ["dvc", "exp", "run", *settings], cwd=folder, env=environment() | {"OMP_NUM_THREADS": "1"},
+        ["dvc", "exp", "run", "evaluate", *settings], cwd=folder, env=environment() | {"OMP_NUM_THREADS": "1"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     minutes = (perf_counter() - began) / 60
@@ -165,7 +164,7 @@ def main() -> None:
     if not arguments.table:
         run_all(jobs(arguments.only, sweeps=arguments.sweeps), workers=arguments.workers)
     (RESULTS / "recipes.md").write_text(f"{HEAD}\n\n{table()}\n")
-    if arguments.sweeps or arguments.table:
+    if arguments.sweeps:
         draw_sweeps(RESULTS / "recipes_sweeps.png")
     sys.stdout.write(table() + "\n")
 
