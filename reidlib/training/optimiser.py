@@ -49,9 +49,7 @@ def advance_mean(average: Mapping[str, Tensor], model: nn.Module, *, keep: float
     keep = min(keep, (1 + steps) / (3 + steps))
     now = model.state_dict()
     floats = [name for name, mean in average.items() if mean.is_floating_point()]
-    torch._foreach_lerp_(
-        [average[name] for name in floats], [now[name] for name in floats], 1 - keep
-    )  # of hundreds, at once
+    torch._foreach_lerp_([average[name] for name in floats], [now[name] for name in floats], 1 - keep)
     for name in average.keys() - floats:
         average[name].copy_(now[name])
 
