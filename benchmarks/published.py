@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from benchmarks import real
+from benchmarks.real import values_of
 
 RUNS, PAGE = "published.jsonl", "published.md"
 KEY = ["set", "backbone", "recipe", "arm", "seed", "steps"]  # what makes a run
@@ -132,22 +133,19 @@ stages of ICSR (there is no IBN here), batches of 32."""  # noqa: E501
 def read_runs(folder: Path = real.RESULTS) -> list[dict[str, Any]]:
     """Return the last line of every run on a device; what ran as it is may stand in the file of `benchmarks.real`."""
     plain = [line | {"arm": "published"} for line in real.read_runs(folder) if line["recipe"] in ARMS]
-    lines = [{"device": "cpu"} | line for line in [*plain, *real.read_lines(folder / RUNS)]]
-    return list({real.key_on_device(line, KEY): line for line in lines}.values())
-
-
-def _key(line: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(line[key] for key in KEY)
+    return list(
+        {values_of(line, [*KEY, "device"]): line for line in [*plain, *real.read_lines(folder / RUNS)]}.values()
+    )
 
 
 def wanted(arguments: argparse.Namespace, *, name: str) -> list[dict[str, Any]]:
     """Return the runs of a set that are wanted and not in the file yet, seed by seed."""
-    there = {_key(line) for line in read_runs(arguments.out)}
+    there = {values_of(line, KEY) for line in read_runs(arguments.out)}
     jobs = []
     for backbone, seed, recipe in product(arguments.backbones, arguments.seeds, arguments.recipes):
         for arm, (_, values) in ARMS[recipe].items():
             job = dict(zip(KEY, (name, backbone, recipe, arm, seed, arguments.steps), strict=True))
-            if _key(job) not in there and (arguments.arms is None or arm in arguments.arms):
+            if values_of(job, KEY) not in there and (arguments.arms is None or arm in arguments.arms):
                 jobs.append(job | {"values": values})
     return jobs
 
@@ -173,7 +171,7 @@ def table(folder: Path = real.RESULTS) -> str:
             "| " + " | ".join(map(str, [*where, recipe, ARMS[recipe][arm].what, ended, *cells, against])) + " |"
         )
     failed = rows.dropna(subset="error").to_dict("records")
-    failures = [f"- {', '.join(map(str, _key(row)))}: {row['error']}" for row in failed]
+    failures = [f"- {', '.join(map(str, values_of(row, KEY)))}: {row['error']}" for row in failed]
     return "\n".join(lines + (["", "Refused or failed:", "", *failures] if failures else []))
 
 

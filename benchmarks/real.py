@@ -44,6 +44,7 @@ from tests.repository import environment, make_repository
 RESULTS = Path(__file__).parent / "results"
 RUNS, PAGE = "real.jsonl", "real.md"
 KEY = ["set", "backbone", "recipe", "seed", "steps"]  # what makes a run
+LINE = [*KEY, "device"]
 BATCH = 32
 RECIPES = (
     "supervised",
@@ -235,7 +236,6 @@ def measure(folder: Path, job: Mapping[str, Any], *, pipeline: Pipeline) -> dict
     return {
         **job, **found, "minutes": round((perf_counter() - began) / 60, 2),
         "date": datetime.now(UTC).isoformat(timespec="minutes"), "load": round(os.getloadavg()[0], 2),
-        "device": _device(),
     }  # fmt: skip
 
 
@@ -266,8 +266,9 @@ def _message(output: str) -> str:
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file of runs, none where there is no file."""
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+    """Return the lines of a file of runs, none where there is no file; old ones, of a CPU, do not say so."""
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return [{"device": "cpu"} | json.loads(line) for line in lines]
 
 
 def append(file: Path, line: Mapping[str, Any], key: Sequence[str]) -> None:
@@ -280,33 +281,29 @@ def append(file: Path, line: Mapping[str, Any], key: Sequence[str]) -> None:
 
 def read_runs(folder: Path = RESULTS) -> list[dict[str, Any]]:
     """Return the last line of every run on a device, with its share of the way to the bound as it is known by now."""
-    runs = {key_on_device(line, KEY): line for line in read_lines(folder / RUNS)}
+    runs = {values_of(line, LINE): line for line in read_lines(folder / RUNS)}
     return [line | {"share_of_way": share_of_way(line, runs)} for line in runs.values()]
 
 
 def share_of_way(line: Mapping[str, Any], runs: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> float | None:
     """Return how far a run has come from its initial mAP (0) to that of `supervised` (100); None if not known."""
-    bound = runs.get(key_on_device({**line, "recipe": "supervised"}, KEY), {}).get("inter_mAP")
+    bound = runs.get(values_of({**line, "recipe": "supervised"}, LINE), {}).get("inter_mAP")
     if bound is None or "inter_mAP" not in line:
         return None
     return float(round(100 * (line["inter_mAP"] - line["initial_mAP"]) / (bound - line["initial_mAP"]), 1))
 
 
-def key_on_device(line: Mapping[str, Any], key: Sequence[str]) -> tuple[Any, ...]:
-    """Return what tells a line from others: its run and the device, which rounds as it does."""
-    return *(line[name] for name in key), line.get("device", "cpu")
-
-
-def _key(line: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(line[key] for key in KEY)
+def values_of(line: Mapping[str, Any], key: Sequence[str]) -> tuple[Any, ...]:
+    """Return what tells a run from others, and with the device a line, since each device rounds as it does."""
+    return tuple(line[name] for name in key)
 
 
 def wanted(arguments: argparse.Namespace, *, name: str) -> list[dict[str, Any]]:
     """Return the runs of a set that are wanted and not in the file yet."""
-    there = {_key(line) for line in read_runs(arguments.out)}
+    there = {values_of(line, KEY) for line in read_runs(arguments.out)}
     jobs = [dict(zip(KEY, (name, backbone, recipe, seed, arguments.steps), strict=True))
             for backbone, seed, recipe in product(arguments.backbones, arguments.seeds, arguments.recipes)]  # fmt: skip
-    return [job for job in jobs if _key(job) not in there]
+    return [job for job in jobs if values_of(job, KEY) not in there]
 
 
 def present(names: list[str], files: Mapping[str, str | None], *, folder: Path) -> list[str]:
@@ -318,12 +315,17 @@ def present(names: list[str], files: Mapping[str, str | None], *, folder: Path) 
 
 
 def run_jobs(jobs: Sequence[Mapping[str, Any]], arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Run what is wanted, by DVC in a repository for each set, or without it; yield each line as it comes."""
+    """Run what is wanted; yield each line, which says on what device, as it comes."""
+    for found in _measured(jobs, arguments):
+        yield found | {"device": _device()}
+
+
+def _measured(jobs: Sequence[Mapping[str, Any]], arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Run by DVC in a repository for each set, or without it."""
     where = {"data": arguments.data, "weights": arguments.weights}
     if arguments.workers:
         alone = partial(measure_alone, **where)
-        for found in run_all(jobs, measure=alone, workers=arguments.workers, seconds=arguments.until):
-            yield found if "device" in found else found | {"device": _device()}
+        yield from run_all(jobs, measure=alone, workers=arguments.workers, seconds=arguments.until)
         return
     began = perf_counter()
     for name, of_set in groupby(jobs, key=lambda job: str(job["set"])):
@@ -413,7 +415,7 @@ def main() -> None:
         for recipe in arguments.recipes:
             schedule(arguments.steps, compose_values([f"recipe={recipe}"]))  # refuses what cannot be shared, at once
         for found in run_jobs([job for name in arguments.only for job in wanted(arguments, name=name)], arguments):
-            runs = {key_on_device(line, KEY): line for line in [*read_runs(out), found]}
+            runs = {values_of(line, LINE): line for line in [*read_runs(out), found]}
             append(out / RUNS, found | {"share_of_way": share_of_way(found, runs)}, KEY)
     if (out / RUNS).is_file():
         (out / PAGE).write_text(f"{HEAD}\n\n{table(out)}\n")

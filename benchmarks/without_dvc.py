@@ -12,10 +12,12 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir
+from functools import reduce
 from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from operator import getitem
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -44,7 +46,9 @@ def run_stages(folder: Path, *, until: str = "evaluate") -> None:
     """
     values = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     text = re.sub(
-        r"\$\{([\w.]+)\}", lambda key: str(_value(values, key[1])), (folder / "dvc.yaml").read_text(encoding="utf-8")
+        r"\$\{([\w.]+)\}",
+        lambda key: str(reduce(getitem, key[1].split("."), values)),
+        (folder / "dvc.yaml").read_text(encoding="utf-8"),
     )
     stages = yaml.safe_load(text)["stages"]
     with chdir(folder):
@@ -80,12 +84,6 @@ def _outputs(stage: Mapping[str, Any]) -> list[str]:
 def _data(paths: Sequence[str]) -> list[str]:
     """Return the paths that are no sources, which are those of this process."""
     return [path for path in paths if Path(path).parts[0] not in ("reidlib", "stages")]
-
-
-def _value(values: Any, key: str) -> Any:
-    for name in key.split("."):
-        values = values[name]
-    return values
 
 
 def run_pipeline(folder: Path, overrides: Sequence[str]) -> str:

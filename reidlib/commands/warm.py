@@ -89,6 +89,10 @@ def warm_images() -> None:
 
 def warm_norms() -> None:
     """Call the kernels of a GPU, where there is one."""
+    from reidlib.neighbours.search import may_have_gpu
+
+    if not may_have_gpu():
+        return
     import torch
 
     from reidlib.models.norm_in_groups import normalise_groups

@@ -194,18 +194,17 @@ class _Grid:
     """How programs share a matrix: parts of the rows, blocks of channels, groups."""
 
     def __init__(self, features: Tensor, group: int) -> None:
-        self.device, self.groups, self.channels = features.device, len(features) // group, features.shape[1]
+        self.device = features.device
+        self.groups, self.channels = len(features) // group, features.shape[1]
         self.rows = group * features[0].numel() // self.channels
         across = triton.cdiv(self.channels, CHANNELS)
         wanted = max(1, PROGRAMS // (self.groups * across))
         rows_of_part = ROWS * triton.cdiv(triton.cdiv(self.rows, ROWS), wanted)
         self.parts = triton.cdiv(self.rows, rows_of_part)
         self.sizes = (self.rows, self.channels, rows_of_part)
-        self.blocks, self.block = (
-            (self.parts, across, self.groups),
-            {"tall": ROWS, "wide": CHANNELS, "num_warps": WARPS},
-        )
-        self.sums, self.sum_block = (across, self.groups), {"many": PARTS, "wide": CHANNELS}
+        self.blocks, self.sums = (self.parts, across, self.groups), (across, self.groups)
+        self.block = {"tall": ROWS, "wide": CHANNELS, "num_warps": WARPS}
+        self.sum_block = {"many": PARTS, "wide": CHANNELS}
 
     def floats(self, *shape: int) -> Tensor:
         return torch.empty((self.groups, *shape, self.channels), dtype=torch.float32, device=self.device)

@@ -89,9 +89,14 @@ def largest_distances(embeddings: Float[np.ndarray, "n d"]) -> Float32[np.ndarra
     return np.where(largest > 0, largest, np.float32(1))
 
 
+def may_have_gpu() -> bool:
+    """Return whether the machine has the file of a GPU, without torch, whose import takes seconds."""
+    return any(map(Path.exists, GPU_FILES))
+
+
 def _has_gpu(multiplications: int) -> bool:
     """Whether there is a GPU to search on, and torch is imported or the search long enough to import it."""
-    if not _may_load_torch(multiplications) or ("torch" not in sys.modules and not any(map(Path.exists, GPU_FILES))):
+    if not _may_load_torch(multiplications) or ("torch" not in sys.modules and not may_have_gpu()):
         return False
     import torch
 
