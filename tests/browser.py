@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import ElementClickInterceptedException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
 
 OPTIONS = (
     "headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking",
@@ -51,6 +54,17 @@ def start_browser(profile: Path) -> Iterator[Chrome]:
 def console(chrome: Chrome) -> list[str]:
     """Return what the console said since it was last asked (warnings and errors of the page and of its policy)."""
     return [entry["message"] for entry in chrome.get_log("browser")]
+
+
+def click(chrome: Chrome, element: WebElement) -> None:
+    """Bring into view and click; again where what grew above pushed it away between the two and no click was made."""
+
+    def reach(_: Chrome) -> bool:
+        chrome.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
+        element.click()
+        return True
+
+    WebDriverWait(chrome, 30, 0.05, ignored_exceptions=[ElementClickInterceptedException]).until(reach)
 
 
 def requests(chrome: Chrome) -> list[str]:

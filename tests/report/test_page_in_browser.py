@@ -10,7 +10,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from reidlib.labels.links import read_links
 from reidlib.report.page import write_page
-from tests.browser import console, requests, resize
+from tests.browser import click, console, requests, resize
 from tests.made_up_run import CAMERA_NAMES, HOSTILE, grey_maps, made_up_run
 
 FACTS = {"recipe": "icsr", "dataset": "<i>mine</i>", "seed": 1}
@@ -41,15 +41,10 @@ def page(browser, file):
     resize(browser, 1280, 900)
 
 
-def click(page, selector, number=0):
-    wait(page, f"document.querySelectorAll({json.dumps(selector)}).length > {number}")  # it may be to come
-    found = page.find_elements("css selector", selector)[number]
-    page.execute_async_script(  # twice, since what comes into view may grow
-        "const [element, done] = arguments;"
-        "const show = () => element.scrollIntoView({block: 'center', behavior: 'instant'});"
-        "show(); setTimeout(() => { show(); requestAnimationFrame(() => requestAnimationFrame(done)); }, 30);", found
-    )  # fmt: skip
-    found.click()
+def press(page, selector, number=0):
+    """Click what may be to come."""
+    wait(page, f"document.querySelectorAll({json.dumps(selector)}).length > {number}")
+    click(page, page.find_elements("css selector", selector)[number])
 
 
 def texts(page, selector):
@@ -72,7 +67,7 @@ def shown(page, selector):
 
 def test_an_individual_opens_to_its_pictures_camera_by_camera(page, run):
     assert texts(page, "#shown") == ["8 of 8"]
-    click(page, "#individual-2 summary")
+    press(page, "#individual-2 summary")
     wait(page, "document.querySelectorAll('#individual-2 h4').length == 2")
     heads = texts(page, "#individual-2 h4")
     rows = np.flatnonzero(run.labels == 2)
@@ -86,11 +81,11 @@ def test_individuals_are_filtered_and_sorted(page, run):
     sizes = np.bincount(run.labels[run.labels >= 0])
     first = texts(page, "#clusters summary strong")
     assert first[0] == f"Individual {np.argmax(sizes)}"
-    click(page, "#only-doubtful")
+    press(page, "#only-doubtful")
     doubtful = texts(page, "#clusters summary strong")
     assert texts(page, "#shown") == [f"{len(doubtful)} of 8"] and len(doubtful) == 3
     assert all("doubtful: may be" in text for text in texts(page, "#clusters summary"))
-    click(page, "#only-doubtful")
+    press(page, "#only-doubtful")
     row = int(np.flatnonzero(run.labels == 4)[0])
     page.find_element("id", "filter").send_keys(f"/{row}.jpg")
     assert texts(page, "#clusters summary strong") == ["Individual 4"]
@@ -102,7 +97,7 @@ def test_doubts_show_their_pictures_and_lead_to_the_individuals(page, run):
     one, other = (int(text.split()[1]) for text in texts(page, "#nearly-one .doubt h4 button")[:2])
     people = [set(np.flatnonzero(run.labels == cluster).tolist()) for cluster in (one, other)]
     assert set(shown(page, "#nearly-one .doubt")) <= people[0] | people[1]
-    click(page, "#nearly-one .doubt h4 button")
+    press(page, "#nearly-one .doubt h4 button")
     wait(page, f"document.querySelector('#individual-{one} details').open")
 
 
@@ -131,9 +126,9 @@ def test_pairs_are_asked_by_keys_and_the_answers_saved(page, run, tmp_path):
         assert asked[-1] not in asked[:-1]
     assert texts(page, "#questions .told")[0].startswith("3 of ")
     assert "answered: 1 same, 1 different, 1 skipped" in texts(page, "#questions .told")[0]
-    click(page, "#questions .answer-undo")
+    press(page, "#questions .answer-undo")
     assert [paths.index(path) for path in shown_question(page)] == asked[2]
-    click(page, "#save-links")
+    press(page, "#save-links")
     file = tmp_path / "links.csv"
     WebDriverWait(page, 10).until(lambda _: file.is_file() and file.stat().st_size)
     told = [one[:3] for one in read_links(file, run.splits["train"])]
@@ -159,8 +154,8 @@ def test_what_follows_from_answers_is_not_asked_and_names_are_quoted(page, run):
 
 def test_search_ranks_as_the_embeddings_do_and_a_hit_is_followed(page, run):
     row = int(np.flatnonzero(run.labels == 3)[0])
-    click(page, "#individual-3 summary")
-    click(page, f"#individual-3 .all [data-picture='{row}']")
+    press(page, "#individual-3 summary")
+    press(page, f"#individual-3 .all [data-picture='{row}']")
     cameras, embeddings = run.splits["train"].cameras, run.embeddings["train"]
     others = np.flatnonzero(cameras != cameras[row])
     expected = others[np.argsort(-(embeddings[others] @ embeddings[row]), kind="stable")]
@@ -176,11 +171,11 @@ def test_search_ranks_as_the_embeddings_do_and_a_hit_is_followed(page, run):
     marks = page.find_element("css selector", "#who-hits .picture").get_attribute("class").split()
     assert ("right" in marks) == (known and right) and ("✓" in said) == (known and right)
     assert run.names["path"][row] in texts(page, "#who-picture")[0]
-    click(page, "#who-hits .picture", 5)
+    press(page, "#who-hits .picture", 5)
     assert run.names["path"][hits[5]] in texts(page, "#who-picture")[0]
-    click(page, "#who-back")
+    press(page, "#who-back")
     assert shown(page, "#who-hits") == hits
-    click(page, "#who-others")
+    press(page, "#who-others")
     assert len(shown(page, "#who-hits")) == 40 and texts(page, "#who-more") == ["More"]  # of 47, in steps
     page.find_element("id", "who-close").send_keys("\ue00c")  # Escape
     wait(page, "!document.getElementById('who').open")
@@ -208,7 +203,7 @@ def test_a_point_of_the_map_shows_its_picture_and_leads_to_its_search(page):
         "return [...canvas.getContext('2d').getImageData(arguments[0] * ratio, arguments[1] * ratio, 1, 1).data]", x, y
     )  # fmt: skip
     assert drawn[3] > 0
-    click(page, "#zoom-in")
+    press(page, "#zoom-in")
     assert page.execute_script("return view.scale") > 1
     page.find_element("id", "plane").send_keys("0")
     assert page.execute_script("return view.scale") == 1
@@ -225,8 +220,8 @@ def test_it_reads_on_a_phone_in_the_dark_and_in_print(page, tmp_path):
     resize(page, 360, 740, dark=True)
     assert page.execute_script("return [document.documentElement.scrollWidth <= innerWidth, innerWidth]") == [True, 360]
     assert page.execute_script("return getComputedStyle(document.body).backgroundColor") != light
-    click(page, "#individual-2 summary")
-    click(page, "#individual-2 .all .picture")
+    press(page, "#individual-2 summary")
+    press(page, "#individual-2 .all .picture")
     assert page.execute_script(
         "return dialog.scrollWidth <= dialog.clientWidth && dialog.getBoundingClientRect().right <= innerWidth"
     )

@@ -8,7 +8,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.asked import truth
-from tests.browser import console, opened, requests, resize
+from tests.browser import click, console, opened, requests, resize
 from tests.serve.conftest import CAMERA, asking_page, serving
 from tests.serve.test_asking import lines
 from tests.serve.test_browser import every, one, until, whole
@@ -95,7 +95,7 @@ def test_buttons_answer_and_a_double_click_does_so_once(chrome, asked_about):
         chrome.execute_script("const b = document.querySelector(arguments[0]); b.click(); b.click()", f".answer-{name}")
     ready(chrome)
     assert [line["answer"] for line in lines(asked_about)] == ["same", "different", "skip"]
-    one(chrome, ".answer-undo").click()
+    click(chrome, one(chrome, ".answer-undo"))
     ready(chrome)
     assert len(lines(asked_about)) == 2
 

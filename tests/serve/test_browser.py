@@ -11,7 +11,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from reidlib.gallery.pictures import picture_files
 from reidlib.serve import request
-from tests.browser import console, opened, requests, resize
+from tests.browser import click, console, opened, requests, resize
 
 DROP = """
 const carried = new DataTransfer();
@@ -40,11 +40,6 @@ def one(chrome, selector):
 
 def every(chrome, selector):
     return chrome.find_elements(By.CSS_SELECTOR, selector)
-
-
-def click(chrome, element):
-    chrome.execute_script("arguments[0].scrollIntoView({behavior: 'instant', block: 'center'})", element)
-    element.click()
 
 
 def bring(chrome, how, *files):
