@@ -35,6 +35,9 @@ class Arm(NamedTuple):
 
 MIRROR = ("extract.flip", "train_inter.label_flip", "embed.flip")
 MEMORY = "memory@train_inter.loss="
+LINKAGE = "clustering@refine.method=linkage_icsr"
+ADVERSARY_ON = "train_inter.loss.camera_adversary.until_epoch=null"
+ADVERSARY_OFF = "train_inter.loss.camera_adversary=null"
 PUBLISHED = Arm("as published", [])
 ARMS: Mapping[str, Mapping[str, Arm]] = {
     "aligned_cues": {
@@ -95,10 +98,13 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
     },
     "calr": {
         "published": PUBLISHED,
-        "adversary_on": Arm("the adversary goes on to the end", ["train_inter.loss.camera_adversary.until_epoch=null"]),
-        "adversary_off": Arm("no adversary", ["train_inter.loss.camera_adversary=null"]),
+        "adversary_on": Arm("the adversary goes on to the end", [ADVERSARY_ON]),
+        "adversary_off": Arm("no adversary", [ADVERSARY_OFF]),
         "softmax_once": Arm("one softmax", ["train_inter.loss.camera_adversary.repeated_softmax=false"]),
         "weights_off": Arm("clusters count alike", [MEMORY + "cluster_memory"]),
+        "linkage": Arm("average linkage across cameras, as ICSR", [LINKAGE]),
+        "linkage_adversary_on": Arm("the same, and the adversary goes on to the end", [LINKAGE, ADVERSARY_ON]),
+        "linkage_adversary_off": Arm("the same, and no adversary", [LINKAGE, ADVERSARY_OFF]),
     },
     "iids": {
         "published": PUBLISHED,
