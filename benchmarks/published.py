@@ -39,6 +39,8 @@ LINKAGE = "clustering@refine.method=linkage_icsr"
 ADVERSARY_ON = "train_inter.loss.camera_adversary.until_epoch=null"
 ADVERSARY_OFF = "train_inter.loss.camera_adversary=null"
 PUBLISHED = Arm("as published", [])
+# Published rates fall at epochs 20 and 40 of 50, here after the same shares; in a short run of their code, never.
+LEVEL = Arm("the rate does not fall", ["train_intra.decay_at=[]", "train_inter.decay_at=[]"])
 ARMS: Mapping[str, Mapping[str, Arm]] = {
     "aligned_cues": {
         "published": Arm("as it is", []),
@@ -65,8 +67,10 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
         "rate_0005": Arm("rate .000508", ["train_inter.learning_rate=0.000508"]),
         "rate_0015": Arm("rate .0015", ["train_inter.learning_rate=0.0015"]),
     },
+    "supervised": {"published": PUBLISHED, "level": LEVEL},
     "cluster_contrast": {
         "published": PUBLISHED,
+        "level": LEVEL,
         "bilinear": Arm("bilinear resize", ["unzip.interpolation=bilinear"]),
         "gem_fixed": Arm("GeM's exponent fixed at 3", ["model.pooling=gem"]),
         "erase_torchvision": Arm("erased boxes as torchvision's", ["augment.erase_like=torchvision"]),
@@ -75,6 +79,7 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
     },
     "icsr": {
         "published": PUBLISHED,
+        "level": LEVEL,
         "nodes_all": Arm("all information nodes act", ["refine.nodes=all"]),
         "nodes_none": Arm("no refinement", ["refine.nodes=none"]),
         "dbscan": Arm("DBSCAN across cameras", ["clustering@refine.method=dbscan"]),
@@ -124,6 +129,7 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
     },
     "multi_queue": {
         "published": PUBLISHED,
+        "level": LEVEL,
         "slots_blended": Arm("slots blended, .15", ["train_inter.loss.queue_memory.slot_momentum=0.15"]),
         "temperature_05": Arm("temperature .05", ["train_inter.loss.queue_memory.temperature=0.05"]),
         "unit_start": Arm("rings begin with means of norm 1", ["train_inter.loss.queue_memory.unit_start=true"]),
