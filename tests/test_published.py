@@ -14,10 +14,10 @@ RUN = {"set": "pku", "backbone": "efficientnet_lite0", "recipe": "icsr", "arm": 
 
 @pytest.fixture
 def results(tmp_path):
-    """Files of two seeds as published, one with all nodes, and one that failed."""
+    """Files of two seeds as published, one with all nodes, one that failed, and one of a recipe without arms."""
     as_it_is = {key: value for key, value in RUN.items() if key != "arm"} | {"seed": 2}
     as_it_is |= {"initial_mAP": 10.0, "inter_mAP": 24.0}
-    plain = [as_it_is, as_it_is | {"recipe": "supervised"}]
+    plain = [as_it_is, as_it_is | {"recipe": "camera_proxy"}]
     (tmp_path / real.RUNS).write_text("".join(json.dumps(line) + "\n" for line in plain))
     lines = [RUN | {"inter_mAP": 20.0}]
     lines += [RUN | {"arm": "nodes_all", "inter_mAP": 21.5}, RUN | {"arm": "dbscan", "error": "error: no cluster"}]
