@@ -6,6 +6,7 @@ import types
 
 import jaxtyping
 import pytest
+import torch
 from beartype import BeartypeConf, beartype
 
 import reidlib
@@ -20,6 +21,14 @@ checker = types.ModuleType("reidlib_typechecker")  # the hook takes the checker 
 checker.checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int will do for a float, as for type checkers
 sys.modules[checker.__name__] = checker
 jaxtyping.install_import_hook(MODULES, "reidlib_typechecker.checked")
+
+
+@pytest.fixture(autouse=True)
+def _threads_of_torch():
+    """As many as it was given: umap-learn starts numba's, which give OpenMP as many, and tests run side by side."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -171,7 +171,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(clone):
     )  # fmt: skip
     assert stages_run(output) == ["train_intra", "refine", "train_inter", "embed", "calibrate", "evaluate"]
     assert ([(clone / name).read_bytes() for name in names], metrics(clone)) == first
-    output = run(clone, "dvc", "exp", "run", "-S", "seed=2", *(f"-S{value}" for value in TINY))
+    output = run(clone, "dvc", "exp", "run", "evaluate", "-S", "seed=2", *(f"-S{value}" for value in TINY))
     assert "extract" in stages_run(output) and "unzip" not in stages_run(output)
     assert [(clone / name).read_bytes() for name in names] != first[0]
     assert "inter_mAP" in run(clone, "dvc", "metrics", "diff", "HEAD")
@@ -182,7 +182,7 @@ def test_killed_and_run_again_is_as_never_killed(clone, tmp_path):
     """The short version of `make torture`: every output of the stage, byte for byte."""
     folder = shutil.copytree(clone, tmp_path / "clone", symlinks=True)
     run(folder, sys.executable, "-m", "reidlib", "compose", *torture.SETTINGS)
-    run(folder, "dvc", "repro")
+    run(folder, "dvc", "repro", "refine")
     counts = torture.torture(folder, rounds=3, seed=1, stages=["train_inter"])
     assert counts["kills"] >= 3 and counts["runs ended"] >= 1
     assert counts["outputs that differ"] == 0 and counts["scratch folders left behind"] == 0
@@ -193,7 +193,7 @@ def test_killed_and_run_again_is_as_never_killed(clone, tmp_path):
 def test_a_killed_experiment_goes_on_from_its_checkpoint(clone, tmp_path, kind):
     folder = shutil.copytree(clone, tmp_path / "clone", symlinks=True)
     longer = ["train_inter.iterations=40", "compute.checkpoint_minutes=1e-9"]
-    command = ["dvc", "exp", "run", *kind, *(f"-S{value}" for value in [*TINY, *longer])]
+    command = ["dvc", "exp", "run", "train_inter", *kind, *(f"-S{value}" for value in [*TINY, *longer])]
     process = subprocess.Popen(command, cwd=folder, env=environment(), start_new_session=True)
     wait_for(lambda: any(folder.glob(".scratch/train_inter/*/[0-9]*.safetensors")))
     os.killpg(process.pid, signal.SIGKILL)
@@ -224,7 +224,7 @@ def wait_for(condition, *, seconds=200):
 def test_a_killed_experiment_of_the_queue_goes_on_from_its_checkpoint(clone, tmp_path):
     folder = shutil.copytree(clone, tmp_path / "clone", symlinks=True)
     longer = ["train_inter.iterations=40", "compute.checkpoint_minutes=1e-9"]
-    command = ["dvc", "exp", "run", *(f"-S{value}" for value in [*TINY, *longer])]
+    command = ["dvc", "exp", "run", "train_inter", *(f"-S{value}" for value in [*TINY, *longer])]
     try:
         queued(folder, "killed", command)
         for trainer in torture.trainers("train_inter", below=folder):

@@ -1,7 +1,9 @@
 """Blocks of rows on a pool of threads.
 
 The numba kernels of this package release the GIL and write only to the rows of their own block, so that results do not
-depend on the number of threads (`numba.set_num_threads`) or on their timing.
+depend on the number of threads (NUMBA_NUM_THREADS) or on their timing. None of them uses numba's own threads, which are
+never started: with them numba would give OpenMP, and torch with it, as many, whatever OMP_NUM_THREADS says, and where
+two processes have more threads than cores they wait for each other most of the time.
 """
 
 import os
@@ -17,7 +19,7 @@ Result = TypeVar("Result")
 def row_blocks(rows: int, *, size: int | None = None) -> list[tuple[int, int]]:
     """Cut `rows` rows into (start, stop) blocks of `size`, by default some sixteen for each thread."""
     if size is None:
-        size = max(64, -(-rows // (16 * numba.get_num_threads())))
+        size = max(64, -(-rows // (16 * numba.config.NUMBA_NUM_THREADS)))
     return [(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
@@ -29,7 +31,7 @@ def run_blocks(function: Callable[..., Result], blocks: Sequence[tuple]) -> Iter
     if len(blocks) < 2:
         yield from (function(*block) for block in blocks)
     else:
-        yield from _pool(numba.get_num_threads()).map(lambda block: function(*block), blocks)
+        yield from _pool(numba.config.NUMBA_NUM_THREADS).map(lambda block: function(*block), blocks)
 
 
 def each_block(function: Callable[[int, int], object], rows: int, *, size: int | None = None) -> None:

@@ -127,11 +127,9 @@ def label_images(state: State, images: Images, cameras: Integer[np.ndarray, "n"]
             when = f"training collapsed: at the start of epoch {state.epoch + 1}"
             mend = "lower learning_rate or raise temperature"
         raise ValueError(f"{when} all embeddings are nearly one (variance {variance:.1e}); {mend}")
-    threads = torch.get_num_threads()
     state.labels = state.phase.label(state.epoch, embeddings, world, state.history.labels)
     state.warn()
     end_threads()
-    torch.set_num_threads(threads)  # numba's first parallel kernel moves OpenMP's number, torch's with it
     torch.manual_seed(int(np.random.default_rng((settings.seed, state.epoch)).integers(2**62)))
     state.loss.begin(
         EpochStart(

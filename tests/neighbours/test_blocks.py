@@ -1,6 +1,9 @@
 """Blocks of rows: every row once, results in order, on kept threads that a forked process does without."""
 
 import multiprocessing
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -36,6 +39,21 @@ def test_threads_end_when_asked_and_start_again():
         started = threading.active_count()
         end_threads()
         assert threading.active_count() < started
+
+
+def test_torch_keeps_the_threads_that_openmp_was_given():
+    code = """
+import numpy as np, torch
+from reidlib.neighbours.blocks import each_block
+from reidlib.neighbours.search import nearest
+from reidlib.neighbours.jaccard import jaccard_distance
+rows = np.eye(300, dtype=np.float32)
+nearest(rows, k=3), jaccard_distance(rows, k1=4, k2=2), each_block(lambda *_: None, 300)
+print(torch.get_num_threads())
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
 
 
 def total(rows):

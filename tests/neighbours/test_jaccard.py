@@ -90,15 +90,11 @@ def test_rows_that_outgrow_the_buffer(clustered_rows, monkeypatch):
     assert np.array_equal(found.indices, expected.indices) and np.array_equal(found.data, expected.data)
 
 
-def test_same_bits_for_any_number_of_threads(clustered_rows):
+def test_same_bits_for_any_number_of_threads(clustered_rows, monkeypatch):
     embeddings = clustered_rows(400, 24, seed=6, noise=1.0)
     expected = jaccard_distance(embeddings, k1=20, k2=6)
-    threads = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        found = jaccard_distance(embeddings, k1=20, k2=6)
-    finally:
-        numba.set_num_threads(threads)
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 1)
+    found = jaccard_distance(embeddings, k1=20, k2=6)
     assert np.array_equal(found.indices, expected.indices) and np.array_equal(found.data, expected.data)
 
 

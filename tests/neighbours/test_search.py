@@ -178,15 +178,11 @@ def test_all_rows_equal():
     assert indices[40].tolist() == [40, 0, 1] and indices[0].tolist() == [0, 1, 2]
 
 
-def test_same_result_for_any_number_of_threads():
+def test_same_result_for_any_number_of_threads(monkeypatch):
     rows = unit_rows(600, 512, seed=9)
     expected = nearest(rows, k=12)
-    threads = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        found = nearest(rows, k=12)
-    finally:
-        numba.set_num_threads(threads)
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 1)
+    found = nearest(rows, k=12)
     assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])
 
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from reidlib.labels.icsr import GlobalLabeller, global_labels
-from reidlib.labels.pseudo_labels import PseudoLabels
 from reidlib.models.embedder import new_embedder
 from reidlib.training import loop, precision
 from reidlib.training.distributed import ALONE
@@ -94,24 +93,6 @@ def test_embeddings_that_collapse_stop_the_run(crops, monkeypatch):
     monkeypatch.setattr(loop, "embed", embed)
     with pytest.raises(ValueError, match="collapsed: at the start of epoch 2 all embeddings are nearly one"):
         train(new_embedder(small(), seed=0), images, cameras, phases=fixed_phase(people), settings=settings_of())
-
-
-def test_labelling_leaves_torch_its_threads(crops):
-    images, cameras, people = crops
-    threads = torch.get_num_threads()
-
-    def label(*_):
-        torch.set_num_threads(threads + 1)  # as numba's first parallel kernel does
-        return PseudoLabels(people, {})
-
-    train(
-        new_embedder(small(), seed=0),
-        images,
-        cameras,
-        phases=fixed_phase(people, label=label),
-        settings=settings_of(epochs=1),
-    )
-    assert torch.get_num_threads() == threads
 
 
 def test_precision_auto_is_told_by_device_and_network(crops, monkeypatch, capsys):
