@@ -64,7 +64,7 @@ def click(chrome: Chrome, element: WebElement) -> None:
         element.click()
         return True
 
-    WebDriverWait(chrome, 30, 0.05, ignored_exceptions=[ElementClickInterceptedException]).until(reach)
+    WebDriverWait(chrome, 60, 0.05, ignored_exceptions=[ElementClickInterceptedException]).until(reach)
 
 
 def requests(chrome: Chrome) -> list[str]:

@@ -196,14 +196,14 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
     program = (
         "import sys, time, pathlib; from reidlib.files import atomic_folder\n"
         "with atomic_folder(pathlib.Path(sys.argv[1])) as t:\n"
-        "    (t / 'half').touch(); print('up', flush=True); time.sleep(60)"
+        "    (t / 'half').touch(); print('up', flush=True); time.sleep(900)"
     )
     target = tmp_path / "images"
     with subprocess.Popen([sys.executable, "-c", program, str(target)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
         process.send_signal(signal.SIGKILL)
-        process.wait(timeout=10)
+        process.wait(timeout=600)
     time.sleep(0.05)
     assert not target.exists()
     assert len(names(tmp_path)) == 1  # the hidden leftover

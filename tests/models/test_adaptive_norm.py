@@ -200,7 +200,7 @@ def test_two_processes_are_one(tmp_path):
         for rank in ("0", "1")
     ]
     for process in started:
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors.decode()
     first, second = (pickle.loads((tmp_path / name).read_bytes()) for name in ("0", "1"))
     for whole, one, other in zip(shared_batch(0, 1), first, second, strict=True):

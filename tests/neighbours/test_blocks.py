@@ -64,4 +64,4 @@ def total(rows):
 def test_a_forked_process_starts_its_own():
     assert total(30) == 30
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        assert pool.apply_async(total, (50,)).get(timeout=60) == 50
+        assert pool.apply_async(total, (50,)).get(timeout=600) == 50

@@ -130,7 +130,7 @@ def test_pairs_are_asked_by_keys_and_the_answers_saved(page, run, tmp_path):
     assert [paths.index(path) for path in shown_question(page)] == asked[2]
     press(page, "#save-links")
     file = tmp_path / "links.csv"
-    WebDriverWait(page, 10).until(lambda _: file.is_file() and file.stat().st_size)
+    WebDriverWait(page, 60).until(lambda _: file.is_file() and file.stat().st_size)
     told = [one[:3] for one in read_links(file, run.splits["train"])]
     assert told == [(*asked[0], "same"), (*asked[1], "different")]
 

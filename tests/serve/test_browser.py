@@ -31,7 +31,7 @@ def chrome(browser, server):
 
 
 def until(chrome, script):
-    return WebDriverWait(chrome, 10, poll_frequency=0.05).until(lambda _: chrome.execute_script(script))
+    return WebDriverWait(chrome, 60, poll_frequency=0.05).until(lambda _: chrome.execute_script(script))
 
 
 def one(chrome, selector):
@@ -179,7 +179,7 @@ def test_the_list_is_saved_without_formulas(chrome, crops, tmp_path):
     said(chrome, "the first is")
     click(chrome, one(chrome, "#save"))
     path = Path(tmp_path, "answers.csv")
-    WebDriverWait(chrome, 10).until(lambda _: path.is_file() and path.stat().st_size)
+    WebDriverWait(chrome, 60).until(lambda _: path.is_file() and path.stat().st_size)
     lines = path.read_text().splitlines()
     assert len(lines) == 13 and lines[0].startswith('"rank","similarity","row","path","camera"')
     assert "'=HYPERLINK" in path.read_text() and not re.search(r'(^|,)"?[=@+]', path.read_text(), re.MULTILINE)
