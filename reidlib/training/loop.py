@@ -69,7 +69,7 @@ def train(
     device, compute = world.device, settings.compute
     model.to(device).to(memory_format=torch.channels_last)
     state = State(model, phases, settings, world, teacher)
-    state.resume(checkpoints)
+    state.resume(checkpoints, size_px=model.size_of(images))
     network = Recorded(world.replicate(model))
     source = place(images, residence(images, device=device, memory_gib=compute.device_memory_gib), device=device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []), stop_requests() as stop, checkpoints:

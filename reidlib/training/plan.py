@@ -14,6 +14,7 @@ from reidlib.batches.variation import Augmentation
 from reidlib.labels.pseudo_labels import PseudoLabels
 from reidlib.settings import Count, Epochs, NotNegative, Positive, Seed, Share, arguments, arguments_of_each
 
+Precision = Literal["auto", "fp32", "bf16"]
 Labels = Int32[np.ndarray, "n"]
 GIVEN = (
     *("augmentation", "compute", "seed", "from_random"),  # of Settings
@@ -38,7 +39,7 @@ class Compute:
         checkpoint_minutes: between two checkpoints inside an epoch.
     """
 
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     log_every: Count = 50
     device_memory_gib: NotNegative = 16.0
     record: bool = True

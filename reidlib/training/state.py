@@ -18,8 +18,8 @@ from reidlib.training.distributed import World
 from reidlib.training.history import History
 from reidlib.training.optimiser import advance_mean, check_parts, load_optimiser, new_optimiser, watched
 from reidlib.training.optimiser import parameter_groups as groups_of
-from reidlib.training.plan import Labels, Phase, Settings, begins_turn, turn
-from reidlib.training.precision import faster_precision
+from reidlib.training.plan import Labels, Phase, Precision, Settings, begins_turn, turn
+from reidlib.training.precision import usable_precision
 
 OF_TRAINING = ("epoch", "loss", "learning_rate")  # of a curve; the rest are the labels' measures
 
@@ -62,7 +62,7 @@ class State:
         self.epoch, self.iteration, self.steps = 0, 0, 0
         self.losses = [TotalLoss(phase.loss, teacher=teacher).to(world.device) for phase in phases]
         self.optimiser = self._new_optimiser()
-        self.precision: str = settings.compute.precision
+        self.precision: Precision = settings.compute.precision
         averaged = {} if settings.ema is None else model.state_dict()
         self.average = {name: value.detach().clone() for name, value in averaged.items()}
         self.values = torch.zeros(0 if settings.iterations == "pass" else settings.iterations, device=world.device)
@@ -71,18 +71,18 @@ class State:
         self.labels: PseudoLabels | None = None
         check_parts(model, settings.frozen or {})
 
-    def resume(self, checkpoints: Checkpoints) -> None:
-        """Go on from the newest checkpoint, if there is one."""
+    def resume(self, checkpoints: Checkpoints, *, size_px: tuple[int, int]) -> None:
+        """Go on from the newest checkpoint; without one the precision for images of this height and width is chosen."""
         newest = self.world.on_first(checkpoints.newest)
         if newest is not None:
             self.load(unpack(newest))
             message = f"going on from epoch {self.epoch + 1}, iteration {self.iteration + 1} ({checkpoints})"
-        elif self.precision == "auto":
-            self.precision = faster_precision(self.model, self.world.device)
-            message = f"precision auto: {self.precision}"
         else:
-            return
-        if self.world.first:
+            asked = self.precision
+            self.precision = usable_precision(asked, self.model, self.world.device, size_px=size_px)
+            message = "" if asked == self.precision else f"precision {asked}: {self.precision}"
+            message += ", the images are too narrow for bfloat16 on a CPU" if message and asked == "bf16" else ""
+        if self.world.first and message:
             print(message, flush=True)
 
     @property

@@ -113,11 +113,32 @@ def test_precision_auto_is_told_by_device_and_network(crops, monkeypatch, capsys
 
 def test_bfloat16_trains_and_clipping_bounds_the_step(crops):
     images, cameras, people = crops
+    wide = images.repeat(2, axis=1).repeat(4, axis=2)
     for changes in ({"precision": "bf16"}, {"clip_norm": 1e-12}):
         model = new_embedder(small(), seed=0)
-        history = train(model, images, cameras, phases=fixed_phase(people), settings=settings_of(**changes))
+        history = train(model, wide, cameras, phases=fixed_phase(people), settings=settings_of(**changes))
         assert np.isfinite(history.curves[-1]["loss"])
         assert all(value.dtype != torch.bfloat16 for value in model.state_dict().values())
+
+
+def test_images_too_narrow_for_bfloat16_on_a_cpu_are_trained_on_in_float32(crops, monkeypatch, capsys):
+    """torch 2.15's convolution of stride 2 multiplies memory that it has not written, where there are two columns."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    images, cameras, people = crops
+    for width, stride, expected in ((8, 1, "fp32"), (16, 1, "fp32"), (17, 1, "bf16"), (32, 2, "fp32"), (33, 2, "bf16")):
+        model = new_embedder(small(last_stride=stride), seed=0)
+        for asked in ("auto", "bf16"):
+            found = precision.usable_precision(asked, model, torch.device("cpu"), size_px=(64, width))
+            assert (found, model.training) == (expected, True)
+    assert precision.usable_precision("bf16", model, torch.device("cuda"), size_px=(64, 8)) == "bf16"
+    assert precision.usable_precision("fp32", model, torch.device("cpu"), size_px=(64, 64)) == "fp32"
+    states = {}
+    for asked in ("bf16", "fp32"):
+        model, settings = new_embedder(small(), seed=0), settings_of(precision=asked, epochs=1)
+        train(model, images, cameras, phases=fixed_phase(people), settings=settings)
+        states[asked] = model.state_dict()
+        assert ("precision bf16: fp32, the images are too narrow" in capsys.readouterr().out) == (asked == "bf16")
+    assert all(torch.equal(states["bf16"][name], value) for name, value in states["fp32"].items())
 
 
 def test_the_first_epoch_takes_the_labels_it_is_given(crops):
