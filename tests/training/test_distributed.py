@@ -140,7 +140,8 @@ def test_a_rank_that_dies_or_fails_ends_the_run_with_its_reason(tmp_path):
     )
     done = launched(tmp_path, fails, processes=2)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert {"rank 0: no cluster", "rank 1: no cluster"} <= set(done.stdout.splitlines())
+    for told in ("rank 0: no cluster", "rank 1: no cluster"):
+        assert told in done.stdout  # both write there: their ends of lines may come in any order
 
 
 def test_shares_are_consecutive_and_even():
