@@ -80,9 +80,12 @@ class State:
         else:
             asked = self.precision
             self.precision = usable_precision(asked, self.model, self.world.device, size_px=size_px)
-            message = "" if asked == self.precision else f"precision {asked}: {self.precision}"
-            message += ", the images are too narrow for bfloat16 on a CPU" if message and asked == "bf16" else ""
-        if self.world.first and message:
+            if asked == self.precision:
+                return
+            message = f"precision {asked}: {self.precision}"
+            if asked == "bf16":
+                message += ", the images are too narrow for bfloat16 on a CPU"
+        if self.world.first:
             print(message, flush=True)
 
     @property
